@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef BASE_BUF_H
+#define BASE_BUF_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * A shared, reference-counted block of bytes.  Contents may be changed only
+ * while there is one reference; after that it is read-only for everybody, so
+ * no lock is needed to read it.  References may be taken and dropped from any
+ * thread.
+ */
+struct buf {
+	uint8_t *data;	/* owned; valid until the last reference goes */
+	size_t len;	/* bytes in use; may be lowered before sharing */
+	unsigned refs;	/* private: atomic */
+	unsigned kind;	/* private: how data is released */
+	size_t size;	/* private: bytes allocated or mapped */
+};
+
+/** buf_new(len): bytes are not initialised.  NULL if out of memory. */
+struct buf *buf_new(size_t len);
+
+/** buf_copy(p, len): a buffer with a copy of the bytes, or NULL. */
+struct buf *buf_copy(const void *p, size_t len);
+
+/**
+ * buf_map(fd, len, ret):
+ * Map the first len bytes of fd read-only; fd may be closed afterwards.  The
+ * file must be immutable: a file that shrinks would kill the reader.
+ */
+int buf_map(int fd, size_t len, struct buf **ret);
+
+struct buf *buf_ref(struct buf *b);
+
+/** buf_unref(b): drops one reference; NULL is allowed. */
+void buf_unref(struct buf *b);
+
+/* For _cleanup_(buf_unrefp). */
+void buf_unrefp(struct buf **b);
+
+#endif

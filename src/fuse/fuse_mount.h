@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef FUSE_FUSE_MOUNT_H
+#define FUSE_FUSE_MOUNT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct vfs;
+
+/*
+ * The low-level FUSE adapter: decodes requests, asks the vfs, encodes replies.
+ * What the vfs can answer from memory is answered by the thread that read the
+ * request; the rest goes to a pool, reads complete on whatever thread has the
+ * data.
+ */
+struct fuse_mount_opts {
+	const char *source;	/* shown in the mount table */
+	const char *fsname;	/* overrides source; NULL */
+	bool allow_other, allow_root, default_permissions;
+	bool debug;
+	unsigned refresh_s;	/* seconds between refreshes; 0: on SIGHUP only */
+};
+
+struct fuse_mount;
+
+/** fuse_mount_new(v, mountpoint, o, ret): mounts; a message on failure. */
+int fuse_mount_new(struct vfs *v, const char *mountpoint,
+    const struct fuse_mount_opts *o, struct fuse_mount **ret);
+/**
+ * fuse_mount_run(m, ready, arg): serves until the mount is gone or SIGTERM or
+ * SIGINT came; ready is called when requests are being answered.  SIGHUP
+ * refreshes.
+ */
+int fuse_mount_run(struct fuse_mount *m, void (*ready)(void *arg), void *arg);
+void fuse_mount_free(struct fuse_mount *m);
+
+#endif

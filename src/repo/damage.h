@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef REPO_DAMAGE_H
+#define REPO_DAMAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "crypt/digest.h"
+
+struct str;
+
+/*
+ * What was found damaged or missing since start, for .pbs3fs/errors.  Bounded:
+ * after DAMAGE_MAX entries only a count grows.  Any thread.
+ */
+#define DAMAGE_MAX 4096
+#define DAMAGE_PATHS_MAX 64	/* per chunk */
+
+struct damage;
+
+int damage_new(struct damage **ret);
+void damage_free(struct damage *d);
+
+/** damage_chunk(d, digest, why): why is copied, as "crc is wrong". */
+void damage_chunk(struct damage *d, const struct digest *digest,
+    const char *why);
+/** damage_chunk_path(d, digest, path, off, len): a file that needs it. */
+void damage_chunk_path(struct damage *d, const struct digest *digest,
+    const char *path, uint64_t off, uint64_t len);
+/** damage_object(d, key, why): an index, blob, manifest or archive. */
+void damage_object(struct damage *d, const char *key, const char *why);
+size_t damage_count(struct damage *d);
+
+/** damage_text(d, out): one line per finding, names escaped:
+ *  chunk <digest> <why>
+ *      <path> bytes <off>-<end>
+ *  object <key> <why> */
+void damage_text(struct damage *d, struct str *out);
+
+#endif

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef REPO_REPO_H
+#define REPO_REPO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct buf;
+struct chunks;
+struct index;
+struct manifest;
+struct store;
+struct tree;
+struct tree_file;
+struct tree_snap;
+
+/*
+ * A datastore: its hierarchy, and the small objects in it.  Any thread.
+ */
+struct repo;
+
+struct repo_opts {
+	/* Where the last listing is kept, so that a mount works while the
+	 * store is away; NULL: not kept. */
+	const char *listing;
+	uint64_t memory;	/* bytes for decoded chunks; 0: 256 MiB */
+	unsigned fetchers;	/* chunks fetched at once; 0: 16 */
+	unsigned decoders;	/* 0: one a processor */
+	unsigned timeout_ms;	/* until a read fails; 0: 60 s */
+};
+
+/**
+ * repo_open(s, o, ret):
+ * Takes s over.  Lists .cnt/; if the store cannot be reached and there is a
+ * kept listing, that is used, with a warning.  -ENOENT with a message if there
+ * is no datastore.
+ */
+int repo_open(struct store *s, const struct repo_opts *o, struct repo **ret);
+/** repo_shutdown(r): what waits for the store fails soon. */
+void repo_shutdown(struct repo *r);
+void repo_free(struct repo *r);
+
+struct store *repo_store(struct repo *r);	/* borrowed */
+struct chunks *repo_chunks(struct repo *r);	/* borrowed */
+struct damage *repo_damage(struct repo *r);	/* borrowed */
+/** repo_tree(r): the hierarchy as last listed; a reference for the caller. */
+struct tree *repo_tree(struct repo *r);
+/** repo_is_offline(r): the last listing came from the kept one. */
+bool repo_is_offline(struct repo *r);
+
+struct repo_changes {
+	size_t added, removed, changed;	/* objects */
+	size_t snaps_added, snaps_removed;
+};
+/** repo_refresh(r, ret): lists again and replaces the tree.  ret may be NULL.
+ * On error the old tree stays. */
+int repo_refresh(struct repo *r, struct repo_changes *ret);
+
+enum repo_flags {
+	REPO_NOWAIT = 1,	/* -EAGAIN rather than wait for the store */
+};
+
+/**
+ * Small objects, fetched when first needed and kept in memory as long as they
+ * are in use.  Errors: -EAGAIN with REPO_NOWAIT; -EBADMSG after a second
+ * fetch was no better, and it is in the damage list; -ENOENT if the store has
+ * no such object; -EIO and friends of the store.
+ */
+int repo_manifest(struct repo *r, const struct tree_snap *s, unsigned flags,
+    struct manifest **ret);
+int repo_index(struct repo *r, const struct tree_file *f, unsigned flags,
+    struct index **ret);
+/** repo_blob(r, f, flags, ret): decoded.  -ENOKEY if encrypted. */
+int repo_blob(struct repo *r, const struct tree_file *f, unsigned flags,
+    struct buf **ret);
+/** repo_text(r, f, flags, ret): owner or notes as stored, at most 1 MiB. */
+int repo_text(struct repo *r, const struct tree_file *f, unsigned flags,
+    struct buf **ret);
+/** repo_prefetch_snap(r, s): starts fetching manifest and blobs side by side,
+ * so that those who then ask wait once. */
+void repo_prefetch_snap(struct repo *r, const struct tree_snap *s);
+
+#endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef STORE_FILTERS_H
+#define STORE_FILTERS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct store;
+
+/* Each takes below over; on error below is still the caller's. */
+
+/** store_ro_new: put, delete and copy fail with -EROFS and reach nobody. */
+int store_ro_new(struct store *below, struct store **ret);
+
+/** store_count_new: counts calls; for backends that do not themselves. */
+int store_count_new(struct store *below, struct store **ret);
+
+/** store_limit_new: at most these many requests or downloaded bytes in all
+ * (0: any); then -EDQUOT, and a message that names the limit. */
+int store_limit_new(struct store *below, uint64_t max_requests,
+    uint64_t max_download, struct store **ret);
+
+/** store_log_new: one debug line per call: verb, key, outcome, bytes, ms. */
+int store_log_new(struct store *below, struct store **ret);
+
+/**
+ * store_fault_new(below, script, ret):
+ * Misbehave on order.  script is a file of rules, one a line, first match
+ * wins; read again when it changes:
+ *     VERB KEY-GLOB ACTION [count=N] [after=N] [rate=P%] [seed=N]
+ * VERB: get put stat list delete copy *.  ACTION: error=ERRNAME, delay=MS,
+ * hang (until the deadline), truncate=BYTES, flip=OFFSET, absent,
+ * lost (put: done, yet reported as failed), kill (SIGKILL to ourselves,
+ * before), kill-after.  -EINVAL with a message naming the line.
+ */
+int store_fault_new(struct store *below, const char *script,
+    struct store **ret);
+
+/*
+ * The chunk and metadata cache.  Layout of dir:
+ *     .chunks/abcd/<hex>   chunks, byte for byte as in the store
+ *     .cnt/...             metadata objects, each with a trailer that holds
+ *                          its etag and a checksum
+ *     cache-log            what is where and how recently used; no scan at start
+ *     lock                 flock: one process manages, others only read
+ * limit bounds all of it as blocks on disk, each file and its directory
+ * rounded up to 4 KiB; before a file is written room is made for it.  floor is
+ * how many bytes of the file system stay free.  Eviction unlinks, so whoever
+ * has a file open or mapped keeps it.  Only what store_verdict called good
+ * enters as a chunk.  A write that fails (ENOSPC, EROFS, EIO) is one warning
+ * and then uncached reading; the cache tries again a minute later.  limit 0:
+ * nothing is written.  Two processes may share dir.
+ * Metadata goes in on get, if an etag is known, and answers gets with the same
+ * etag, or with STORE_LOCAL and no etag whatever is there.
+ */
+struct store_cache_opts {
+	const char *dir;
+	uint64_t limit;
+	uint64_t floor;
+};
+int store_cache_new(struct store *below, const struct store_cache_opts *o,
+    struct store **ret);
+
+struct store_cache_stats {
+	uint64_t limit, used, chunks, objects;
+	uint64_t hits, misses, evictions, rejected;
+	bool degraded;		/* not writing: disk full, read-only, locked */
+};
+/** store_cache_stats(s, ret): of the cache in this stack; 1 if there is none. */
+int store_cache_stats(struct store *s, struct store_cache_stats *ret);
+
+#endif

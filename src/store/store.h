@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+
+struct buf;
+
+/*
+ * Where the objects of one datastore are.  Keys are those of the format
+ * document section 9.2 without the datastore's prefix: ".chunks/abcd/<hex>",
+ * ".cnt/host/web1/owner", ".in-use".  A directory datastore answers to the
+ * same keys.  Backends and filters implement struct store_ops; a filter owns
+ * the store below it.
+ *
+ * All calls block and may be made from any thread at once.  After
+ * store_shutdown calls fail soon with -ESHUTDOWN.  Errors are logged where
+ * object and cause are known, that is in the backend.
+ *
+ * Durability: when put returns 0 the object is in the store for good.
+ */
+struct store;
+
+struct store_object {
+	uint64_t size;		/* bytes as stored */
+	int64_t mtime;		/* epoch seconds */
+	char etag[72];		/* changes when the content does; "" unknown */
+};
+
+enum store_get_flags {
+	/* Answer without waiting for a network, or -EAGAIN. */
+	STORE_LOCAL = 1,
+	/* Not from a cache: what the store itself has. */
+	STORE_FRESH = 2,
+};
+
+struct store_get {
+	size_t max;		/* -EFBIG if the object is larger */
+	unsigned flags;
+	deadline_t deadline;	/* 0: the store's own */
+	const char *etag;	/* of a changeable object: a cache may answer
+				 * only if it holds this version; NULL: any
+				 * cached version will do */
+	uint64_t off, len;	/* a range; len 0: the whole object */
+};
+
+struct store_put {
+	bool if_absent;		/* 1 if there is such an object already */
+	deadline_t deadline;
+};
+
+typedef int store_list_fn(void *arg, const char *key,
+    const struct store_object *o);
+typedef void store_delete_fn(void *arg, const char *key, const char *why);
+
+/*
+ * What an operation cost.  Outcomes as the backend saw them.
+ */
+enum store_verb {
+	STORE_GET, STORE_PUT, STORE_STAT, STORE_LIST, STORE_DELETE, STORE_COPY,
+	STORE_VERBS
+};
+struct store_counts {
+	uint64_t requests[STORE_VERBS];	/* all attempts: what is paid for */
+	uint64_t failed[STORE_VERBS];	/* of them: neither done nor absent */
+	uint64_t retries;
+	uint64_t bytes_read, bytes_written;
+};
+
+struct store_ops {
+	/** 0, 1 if absent, -errno.  ret_obj may be NULL. */
+	int (*get)(struct store *s, const char *key, const struct store_get *how,
+	    struct buf **ret, struct store_object *ret_obj);
+	/** 0, 1 if if_absent and it exists, -errno.  ret_obj may be NULL. */
+	int (*put)(struct store *s, const char *key, const void *p, size_t len,
+	    const struct store_put *how, struct store_object *ret_obj);
+	/** 0, 1 if absent. */
+	int (*stat)(struct store *s, const char *key, deadline_t deadline,
+	    struct store_object *ret);
+	/**
+	 * Objects whose key begins with prefix, in byte order of keys, after
+	 * start_after (NULL: all).  A prefix must be "" or end in '/'
+	 * (-EINVAL): "vm/10" is not "vm/100".
+	 */
+	int (*list)(struct store *s, const char *prefix,
+	    const char *start_after, store_list_fn *fn, void *arg);
+	/** 0 if all keys are gone; fn is told of each that is not. */
+	int (*del)(struct store *s, const char *const *keys, size_t n,
+	    store_delete_fn *fn, void *arg, deadline_t deadline);
+	/** Within the store.  1 if the source is absent. */
+	int (*copy)(struct store *s, const char *from, const char *to,
+	    deadline_t deadline);
+	/**
+	 * The caller has checked (good) or found damaged (!good) what get
+	 * returned for this immutable object; b is its content.  A cache keeps
+	 * good content and drops what was found damaged.
+	 */
+	void (*verdict)(struct store *s, const char *key, struct buf *b,
+	    bool good);
+	/** Optional in a filter: requests made so far. */
+	void (*counts)(struct store *s, struct store_counts *ret);
+	void (*shutdown)(struct store *s);
+	void (*free)(struct store *s);
+};
+
+/* Embedded first in every implementation. */
+struct store {
+	const struct store_ops *ops;
+	struct store *below;	/* owned; NULL in a backend */
+	const char *name;	/* "s3", "dir", "cache", ...: static */
+};
+
+const char *store_verb_name(enum store_verb v);
+
+/* What callers use: they check arguments and pass on. */
+int store_get(struct store *s, const char *key, const struct store_get *how,
+    struct buf **ret, struct store_object *ret_obj);
+int store_put(struct store *s, const char *key, const void *p, size_t len,
+    const struct store_put *how, struct store_object *ret_obj);
+int store_stat(struct store *s, const char *key, deadline_t deadline,
+    struct store_object *ret);
+int store_list(struct store *s, const char *prefix, const char *start_after,
+    store_list_fn *fn, void *arg);
+int store_delete(struct store *s, const char *const *keys, size_t n,
+    store_delete_fn *fn, void *arg, deadline_t deadline);
+int store_copy(struct store *s, const char *from, const char *to,
+    deadline_t deadline);
+void store_verdict(struct store *s, const char *key, struct buf *b, bool good);
+/** store_counts(s, ret): of the first store from the top that counts. */
+void store_counts(struct store *s, struct store_counts *ret);
+void store_shutdown(struct store *s);
+/** store_free(s): and all below it.  NULL is allowed. */
+void store_free(struct store *s);
+
+/** store_key_is_valid(key): no empty, "." or ".." part, no control
+ * characters, at most KEY_MAX bytes.  Other keys are -EINVAL. */
+bool store_key_is_valid(const char *key);
+
+#endif
