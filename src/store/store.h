@@ -45,7 +45,9 @@ struct store_get {
 	const char *etag;	/* of a changeable object: a cache may answer
 				 * only if it holds this version; NULL: any
 				 * cached version will do */
-	uint64_t off, len;	/* a range; len 0: the whole object */
+	/* A range; len 0 (and off 0): the whole object.  One that reaches past
+	 * the end gives what is there, one that begins there is -ERANGE. */
+	uint64_t off, len;
 };
 
 struct store_put {
@@ -71,6 +73,10 @@ struct store_counts {
 	uint64_t bytes_read, bytes_written;
 };
 
+/*
+ * A backend has all of get, put, stat, list, del and copy.  A filter leaves
+ * NULL what it does not change: the call goes to the store below.
+ */
 struct store_ops {
 	/** 0, 1 if absent, -errno.  ret_obj may be NULL. */
 	int (*get)(struct store *s, const char *key, const struct store_get *how,
@@ -84,7 +90,9 @@ struct store_ops {
 	/**
 	 * Objects whose key begins with prefix, in byte order of keys, after
 	 * start_after (NULL: all).  A prefix must be "" or end in '/'
-	 * (-EINVAL): "vm/10" is not "vm/100".
+	 * (-EINVAL): "vm/10" is not "vm/100".  A non-zero return of fn ends
+	 * the listing and is returned.  Objects whose names are no valid keys
+	 * are left out.
 	 */
 	int (*list)(struct store *s, const char *prefix,
 	    const char *start_after, store_list_fn *fn, void *arg);
@@ -101,9 +109,11 @@ struct store_ops {
 	 */
 	void (*verdict)(struct store *s, const char *key, struct buf *b,
 	    bool good);
-	/** Optional in a filter: requests made so far. */
+	/** Optional: requests made so far. */
 	void (*counts)(struct store *s, struct store_counts *ret);
+	/** Optional: wake up those who wait in this store, not below it. */
 	void (*shutdown)(struct store *s);
+	/** Frees this store alone, not those below it. */
 	void (*free)(struct store *s);
 };
 
@@ -112,6 +122,7 @@ struct store {
 	const struct store_ops *ops;
 	struct store *below;	/* owned; NULL in a backend */
 	const char *name;	/* "s3", "dir", "cache", ...: static */
+	unsigned down;		/* private: atomic; after store_shutdown */
 };
 
 const char *store_verb_name(enum store_verb v);
