@@ -96,7 +96,8 @@ struct pxar_entry {
 	struct pxar_meta *meta;	/* owned; NULL unless asked for or if empty */
 	bool has_meta;		/* there are xattrs, ACLs, capabilities, quota */
 	/* Where the archive's record range of this entry starts and ends, as far
-	 * as it is known: [begin, end) from FILENAME (or ENTRY of the root). */
+	 * as it is known: [begin, end) from FILENAME (or ENTRY of the root and
+	 * of a directory that pxar_stat found). */
 	uint64_t begin, end;
 };
 
@@ -107,13 +108,20 @@ enum pxar_read_flags {
 /** pxar_entry_fini(e): frees what it owns. */
 void pxar_entry_fini(struct pxar_entry *e);
 
-/** pxar_stat(a, pos, flags, ret): the entry at a position. */
+/**
+ * pxar_stat(a, pos, flags, ret):
+ * The entry at a position; at that of a hard link's own FILENAME record the
+ * file that it refers to.  -ENOENT if no entry has that position.
+ */
 int pxar_stat(struct pxar *a, uint64_t pos, unsigned flags,
     struct pxar_entry *ret);
 
 /*
  * A directory: its goodbye table, sorted by the order of the archive.  Holds
- * 24 bytes per entry.  Immutable; any thread.
+ * 28 bytes per entry.  Immutable; any thread.
+ *
+ * Entries of one directory never share subdirectories and each lies strictly
+ * inside of it, so a walk from any directory ends.
  */
 struct pxar_dir;
 #define PXAR_DIR_MAX (1u << 24)	/* entries; more is -EOVERFLOW */
@@ -145,14 +153,18 @@ int pxar_dir_find(struct pxar *a, const struct pxar_dir *d, const char *name,
 /**
  * pxar_path(a, pos, ret):
  * The path from the root ("a/b", "" for the root) of the entry at pos,
- * malloc'ed; follows record ranges downwards.  -ENOENT if no entry is there.
+ * malloc'ed; follows record ranges downwards.  -ENOENT if no entry is there,
+ * -ENAMETOOLONG above PXAR_PATH_MAX.
  */
+#define PXAR_PATH_MAX (1u << 20)
 int pxar_path(struct pxar *a, uint64_t pos, char **ret);
 
 /**
  * pxar_links(a, fn, arg):
  * Every hard link of the archive, by one walk over all of its directories:
- * the position of the file that it refers to.  For link counts.
+ * the position of the file that it refers to.  For link counts.  Damaged
+ * entries are passed over, as nobody can read them; other errors end the walk,
+ * and so does fn by a value other than 0, which is returned.
  */
 typedef int pxar_link_fn(void *arg, uint64_t file_pos);
 int pxar_links(struct pxar *a, pxar_link_fn *fn, void *arg);
