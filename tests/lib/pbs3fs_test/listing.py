@@ -5,8 +5,11 @@ from the expected listings of tests/data.
 """
 import base64
 import errno
+import grp
 import hashlib
 import os
+import pwd
+import re
 import stat
 import struct
 import tarfile
@@ -143,9 +146,15 @@ def from_directory(top, content=True, attributes=True):
 
 
 def _bytes(entry, key):
+    """As bytes: from hex where the text would lose some, and from the
+    escapes that link targets have."""
     if key + "_hex" in entry:
         return bytes.fromhex(entry[key + "_hex"])
-    return entry[key].encode()
+    raw = entry[key].encode()
+    if key == "target":
+        raw = re.sub(rb"\\x([0-9a-f]{2})",
+                     lambda m: bytes([int(m[1], 16)]), raw)
+    return raw
 
 
 def from_expected(pxar, content=True):
@@ -183,6 +192,15 @@ _TAGS = {"user": (USER_OBJ, USER), "group": (GROUP_OBJ, GROUP),
          "mask": (MASK, None), "other": (OTHER, None)}
 
 
+def _acl_id(kind, fields):
+    """The id stands last, or alone, or there is but a name."""
+    who = fields[3] if len(fields) > 3 else fields[1]
+    if who.isdigit():
+        return int(who)
+    return pwd.getpwnam(who).pw_uid if kind == "user" else \
+        grp.getgrnam(who).gr_gid
+
+
 def _acl_text(text):
     """user::rwx,user:name-or-id:r--[:id],..."""
     out = []
@@ -193,8 +211,7 @@ def _acl_text(text):
         plain, named = _TAGS[fields[0]]
         perm = sum(v for c, v in zip(fields[2], (4, 2, 1)) if c != "-")
         if fields[1]:
-            out.append((named, perm, int(fields[-1] if len(fields) > 3
-                                         else fields[1])))
+            out.append((named, perm, _acl_id(fields[0], fields)))
         else:
             out.append((plain, perm, 0))
     return out
