@@ -37,14 +37,20 @@ int catalog_root(const void *p, size_t len, uint64_t *ret);
 /**
  * catalog_table(p, len, pos, fn, arg):
  * Call fn for each entry of the table at pos.  A child's table always lies
- * before its parent's, so a walk ends.  -EBADMSG for damage; a non-zero
- * return of fn ends the walk and is returned.
+ * before its parent's, so a walk ends; but a hostile catalog can lead to one
+ * table by many ways, so who walks bounds what is visited.  -EBADMSG for damage,
+ * possibly after some entries; a non-zero return of fn ends the walk and is
+ * returned.
  */
 typedef int catalog_fn(void *arg, const struct catalog_entry *e);
 int catalog_table(const void *p, size_t len, uint64_t pos, catalog_fn *fn,
     void *arg);
 
-/* Writing one: directories are opened and closed in order. */
+/*
+ * Writing one: directories are opened and closed in order.  The outermost are
+ * the archives, by server name; nothing else may be beside them (-EINVAL, as
+ * for a name that no directory could hold).
+ */
 struct catalog_writer;
 int catalog_writer_new(struct catalog_writer **ret);
 int catalog_writer_open(struct catalog_writer *w, const char *name, size_t len);

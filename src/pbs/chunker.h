@@ -39,7 +39,8 @@ struct payload_chunker;
 int payload_chunker_new(size_t avg, struct payload_chunker **ret);
 void payload_chunker_free(struct payload_chunker *c);
 /** payload_chunker_suggest(c, off): a file starts at this stream offset;
- * offsets increase. */
+ * offsets increase (-EINVAL).  To be known before the bytes ahead of it are
+ * scanned, at best a minimal chunk before. */
 int payload_chunker_suggest(struct payload_chunker *c, uint64_t off);
 /** payload_chunker_scan: as chunker_scan. */
 size_t payload_chunker_scan(struct payload_chunker *c, const void *p,

@@ -15,6 +15,11 @@ struct buf;
  * index.json.blob, decoded.  Format document section 5.  Immutable after
  * parsing; any thread may read it.
  */
+
+/* As much as the server lets a client upload; decoded, in memory, JSON takes
+ * many times its size. */
+#define MANIFEST_CONTENT_MAX (16u << 20)
+
 enum crypt_mode { CRYPT_NONE, CRYPT_SIGN, CRYPT_ENCRYPT };
 
 struct manifest_file {
@@ -41,10 +46,11 @@ struct manifest {
 
 /**
  * manifest_parse(blob, len, ret, ret_why):
- * From the bytes of the blob file.  Unknown fields are ignored; a missing
- * crypt-mode, unprotected or signature, and null for them, are allowed.
- * Entries whose file name is not a valid archive name are an error, as are two
- * entries of one name.  -EBADMSG with a static text, -ENOMEM.
+ * From the bytes of the blob file, decoded at most MANIFEST_CONTENT_MAX.
+ * Unknown fields are ignored; a missing crypt-mode, unprotected or signature,
+ * and null for them, are allowed.  Entries whose file name is not a valid
+ * archive name are an error, as are two entries of one name.  -EBADMSG with a
+ * static text, -ENOMEM.
  */
 int manifest_parse(const void *blob, size_t len, struct manifest **ret,
     const char **ret_why);

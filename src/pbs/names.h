@@ -90,7 +90,8 @@ void key_chunk(const struct digest *d, char out[KEY_CHUNK_LEN + 1]);
 /**
  * key_file(out, ns, type, id, time, file): the key of a snapshot's file.
  * key_group(out, ns, type, id, file): of owner or notes of a group.
- * out has KEY_MAX + 1 bytes.  0, or -ENAMETOOLONG.
+ * out has KEY_MAX + 1 bytes.  0, -ENAMETOOLONG, or -ERANGE for a time that has
+ * no name.
  */
 int key_file(char out[KEY_MAX + 1], const char *ns, enum backup_type type,
     const char *id, int64_t time, const char *file);
