@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "pbs/blob.h"
+
+#include <errno.h>
+#include <libdeflate.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/num.h"
+#include "crypt/digest.h"
+#include "pbs/zst.h"
+
+#define MAGIC_LEN 8
+#define CRC_OFF 8
+
+/* Format document section 2.1. */
+static const uint8_t magics[][MAGIC_LEN] = {
+    [BLOB_PLAIN] = {0x42, 0xab, 0x38, 0x07, 0xbe, 0x83, 0x70, 0xa1},
+    [BLOB_ZSTD] = {0x31, 0xb9, 0x58, 0x42, 0x6f, 0xb6, 0xa3, 0x7f},
+    [BLOB_ENC] = {0x7b, 0x67, 0x85, 0xbe, 0x22, 0x2d, 0x4c, 0xf0},
+    [BLOB_ENC_ZSTD] = {0xe6, 0x59, 0x1b, 0xbf, 0x0b, 0xbf, 0xd8, 0x0b},
+};
+
+bool
+blob_is_encrypted(enum blob_kind kind)
+{
+	return kind == BLOB_ENC || kind == BLOB_ENC_ZSTD;
+}
+
+static size_t
+header_len(enum blob_kind kind)
+{
+	return blob_is_encrypted(kind) ? BLOB_HEADER_ENC : BLOB_HEADER_PLAIN;
+}
+
+int
+blob_kind(const void *p, size_t len, enum blob_kind *ret)
+{
+	size_t i;
+
+	if (len < BLOB_HEADER_PLAIN)
+		return -EBADMSG;
+	for (i = 0; i < ARRAY_SIZE(magics); i++)
+		if (memcmp(p, magics[i], MAGIC_LEN) == 0)
+			break;
+	if (i == ARRAY_SIZE(magics) || len < header_len((enum blob_kind)i))
+		return -EBADMSG;
+	*ret = (enum blob_kind)i;
+	return 0;
+}
+
+/* The CRC covers what follows the header; IV and tag are not covered. */
+static int
+open_blob(const uint8_t *p, size_t len, enum blob_kind *ret_kind,
+    const uint8_t **ret_payload, size_t *ret_len)
+{
+	size_t head;
+	int r;
+
+	r = blob_kind(p, len, ret_kind);
+	if (r < 0)
+		return r;
+	head = header_len(*ret_kind);
+	if (libdeflate_crc32(0, p + head, len - head) != get_le32(p + CRC_OFF))
+		return -EBADMSG;
+	*ret_payload = p + head;
+	*ret_len = len - head;
+	return 0;
+}
+
+int
+blob_check(const void *p, size_t len)
+{
+	const uint8_t *payload;
+	enum blob_kind kind;
+	size_t n;
+
+	return open_blob(p, len, &kind, &payload, &n);
+}
+
+int
+blob_decode(const void *p, size_t len, size_t max, struct buf **ret)
+{
+	const uint8_t *payload;
+	enum blob_kind kind;
+	size_t n;
+	int r;
+
+	r = open_blob(p, len, &kind, &payload, &n);
+	if (r < 0)
+		return r;
+	if (blob_is_encrypted(kind))
+		return -ENOKEY;
+	if (kind == BLOB_ZSTD)
+		return zst_unpack(payload, n, max, ret);
+	if (n > max)
+		return -EBADMSG;
+	*ret = buf_copy(payload, n);
+	return *ret == NULL ? -ENOMEM : 0;
+}
+
+int
+chunk_decode(const void *p, size_t len, const struct digest *digest,
+    size_t size, struct buf **ret)
+{
+	_cleanup_(buf_unrefp) struct buf *b = NULL;
+	const uint8_t *payload;
+	enum blob_kind kind;
+	struct digest d;
+	size_t n;
+	int r;
+
+	r = open_blob(p, len, &kind, &payload, &n);
+	if (r < 0)
+		return r;
+	if (blob_is_encrypted(kind))
+		return -ENOKEY;
+	if (size > CHUNK_CONTENT_MAX)
+		return -EBADMSG;
+	if (kind == BLOB_ZSTD) {
+		r = zst_unpack_exact(payload, n, size, &b);
+		if (r < 0)
+			return r;
+	} else {
+		if (n != size)
+			return -EBADMSG;
+		b = buf_copy(payload, n);
+		if (b == NULL)
+			return -ENOMEM;
+	}
+	d = digest_of(b->data, b->len);
+	if (!digest_eq(&d, digest))
+		return -EBADMSG;
+	*ret = steal(&b);
+	return 0;
+}
+
+int
+blob_encode(const void *p, size_t len, bool compress, struct buf **ret)
+{
+	_cleanup_(buf_unrefp) struct buf *b = NULL;
+	enum blob_kind kind = BLOB_PLAIN;
+	size_t n = len;
+	uint8_t *payload;
+	int r;
+
+	if (len > BLOB_CONTENT_MAX)
+		return -EFBIG;
+	b = buf_new(BLOB_HEADER_PLAIN + len);
+	if (b == NULL)
+		return -ENOMEM;
+	payload = b->data + BLOB_HEADER_PLAIN;
+	if (compress && len > 0) {
+		r = zst_pack(p, len, payload, len, &n);
+		if (r < 0)
+			return r;
+		if (r == 0)
+			kind = BLOB_ZSTD;
+	}
+	if (kind == BLOB_PLAIN) {
+		n = len;
+		if (len > 0)
+			memcpy(payload, p, len);
+	}
+	memcpy(b->data, magics[kind], MAGIC_LEN);
+	put_le32(b->data + CRC_OFF, libdeflate_crc32(0, payload, n));
+	b->len = BLOB_HEADER_PLAIN + n;
+	*ret = steal(&b);
+	return 0;
+}
