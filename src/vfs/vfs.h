@@ -68,6 +68,9 @@ int vfs_getattr(struct vfs *v, uint64_t ino, unsigned flags,
     struct vfs_attr *ret);
 /** vfs_parent(v, ino, flags, ret): of a directory, for "..". */
 int vfs_parent(struct vfs *v, uint64_t ino, unsigned flags, uint64_t *ret);
+/** vfs_is_snapshot(v, ino): it is a snapshot or lies in one, so that its names
+ * are those that they are until a refresh tells otherwise. */
+bool vfs_is_snapshot(struct vfs *v, uint64_t ino);
 int vfs_readlink(struct vfs *v, uint64_t ino, unsigned flags,
     struct buf **ret);
 
