@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <errno.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+
+#include "base/buf.h"
+#include "pbs/pxar.h"
+#include "repo/tree.h"
+#include "vfs/archive.h"
+#include "vfs/gen.h"
+#include "vfs/links.h"
+#include "vfs/node.h"
+#include "vfs/vfs_priv.h"
+
+/* What programs should read and copy in. */
+#define BLKSIZE (1 << 20)
+
+static void
+finish(struct vfs *v, struct stat *st)
+{
+	if (v->opts.set_uid)
+		st->st_uid = v->opts.uid;
+	if (v->opts.set_gid)
+		st->st_gid = v->opts.gid;
+	/* Links have no permissions to take away. */
+	if (!S_ISLNK(st->st_mode))
+		st->st_mode &= ~(v->opts.umask & 07777);
+	st->st_ino = vfs_number(v, st->st_ino);
+	st->st_blksize = S_ISREG(st->st_mode) ? BLKSIZE : 4096;
+	st->st_blocks = (st->st_size + 511) / 512;
+	st->st_atim = st->st_mtim;
+	st->st_ctim = st->st_mtim;
+}
+
+mode_t
+attr_type(const struct node *n)
+{
+	if (node_is_dir(n))
+		return S_IFDIR;
+	return n->kind == NODE_LATEST ? S_IFLNK : S_IFREG;
+}
+
+static void
+fill_root(const struct node *n, struct vfs_attr *ret)
+{
+	const struct node_root_attr *root = atomic_load(&n->archive->root);
+
+	if (root == NULL) {
+		/* To know them the archive would have to be fetched. */
+		ret->st.st_mode = S_IFDIR | 0755;
+		ret->st.st_uid = 0;
+		ret->st.st_gid = 0;
+		ret->stable = false;
+		return;
+	}
+	ret->st.st_mode = root->mode;
+	ret->st.st_uid = root->uid;
+	ret->st.st_gid = root->gid;
+	ret->st.st_mtim.tv_sec = root->mtime_sec;
+	ret->st.st_mtim.tv_nsec = root->mtime_nsec;
+}
+
+static int
+fill_generated(struct vfs *v, const struct node *n, struct vfs_attr *ret)
+{
+	struct buf *b;
+	int r;
+
+	r = gen_make(v, n, &b);
+	if (r < 0)
+		return r;
+	ret->st.st_size = (off_t)b->len;
+	buf_unref(b);
+	clock_gettime(CLOCK_REALTIME, &ret->st.st_mtim);
+	ret->stable = false;
+	return 0;
+}
+
+int
+attr_node(struct vfs *v, struct node *n, unsigned flags, struct vfs_attr *ret)
+{
+	uint64_t size;
+	int r;
+
+	memset(ret, 0, sizeof(*ret));
+	ret->stable = true;
+	ret->st.st_ino = n->ino;
+	ret->st.st_nlink = 1;
+	ret->st.st_uid = v->uid;
+	ret->st.st_gid = v->gid;
+	ret->st.st_mtim.tv_sec = n->mtime;
+	if (n->kind == NODE_FILE) {
+		r = snap_learn(v, n, flags);
+		if (r < 0)
+			return r;
+	}
+	switch (attr_type(n)) {
+	case S_IFDIR:
+		ret->st.st_mode = S_IFDIR | 0555;
+		if (node_is_archive(n))
+			fill_root(n, ret);
+		break;
+	case S_IFLNK:
+		ret->st.st_mode = S_IFLNK | 0777;
+		ret->st.st_size = (off_t)atomic_load(&n->size);
+		break;
+	default:
+		ret->st.st_mode = S_IFREG | 0444;
+		size = atomic_load(&n->size);
+		ret->st.st_size = size != NODE_SIZE_UNKNOWN ? (off_t)size : 0;
+		break;
+	}
+	if (n->kind == NODE_CTL_FILE) {
+		r = fill_generated(v, n, ret);
+		if (r < 0)
+			return r;
+	}
+	finish(v, &ret->st);
+	return 0;
+}
+
+int
+attr_entry(struct vfs *v, struct archive *a, const struct node *n,
+    const struct pxar_entry *e, unsigned flags, struct vfs_attr *ret)
+{
+	struct stat *st = &ret->st;
+	int r;
+
+	memset(ret, 0, sizeof(*ret));
+	ret->stable = true;
+	if (!archive_has(a, e->pos))
+		return archive_error(a, -EBADMSG);
+	st->st_ino = archive_base(a) + e->pos;
+	st->st_mode = e->mode;
+	st->st_uid = e->uid;
+	st->st_gid = e->gid;
+	st->st_mtim.tv_sec = e->mtime_sec;
+	st->st_mtim.tv_nsec = e->mtime_nsec;
+	/* For a directory 1 means "not counted", as it does on btrfs. */
+	st->st_nlink = 1;
+	if (S_ISREG(st->st_mode)) {
+		r = links_prepare(v, a, n, flags);
+		if (r < 0)
+			return r;
+		st->st_nlink = links_count(archive_links(a), e->pos,
+		    &ret->stable);
+	}
+	if (S_ISREG(st->st_mode) || S_ISLNK(st->st_mode))
+		st->st_size = (off_t)e->size;
+	if (S_ISBLK(st->st_mode) || S_ISCHR(st->st_mode))
+		st->st_rdev = makedev((unsigned)e->dev_major,
+		    (unsigned)e->dev_minor);
+	finish(v, st);
+	return 0;
+}
+
+static int
+getattr_entry(struct vfs *v, const struct place *p, unsigned flags,
+    struct vfs_attr *ret)
+{
+	struct pxar_entry e;
+	struct archive *a;
+	int r;
+
+	r = archive_get(v, p->node, flags, &a);
+	if (r < 0)
+		return r;
+	r = pxar_stat(archive_pxar(a, flags), p->pos, 0, &e);
+	if (r == 0) {
+		r = attr_entry(v, a, p->node, &e, flags, ret);
+		pxar_entry_fini(&e);
+	} else if (r == -EBADMSG || r == -ENOENT) {
+		/* Numbers may come from outside and name nothing. */
+		r = -ESTALE;
+	}
+	archive_unref(a);
+	return r;
+}
+
+int
+vfs_getattr(struct vfs *v, uint64_t ino, unsigned flags, struct vfs_attr *ret)
+{
+	struct place p;
+	int r;
+
+	r = place_find(v, ino, &p);
+	if (r < 0)
+		return r;
+	r = p.pos != 0 ? getattr_entry(v, &p, flags, ret) :
+	    attr_node(v, p.node, flags, ret);
+	place_fini(&p);
+	return r;
+}

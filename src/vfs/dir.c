@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "pbs/pxar.h"
+#include "vfs/archive.h"
+#include "vfs/dircache.h"
+#include "vfs/ino.h"
+#include "vfs/links.h"
+#include "vfs/node.h"
+#include "vfs/vfs_priv.h"
+
+/*
+ * Looking up and listing, in the hierarchy and in archives.
+ */
+
+static int
+lookup_entry(struct vfs *v, const struct place *p, const char *name,
+    unsigned flags, struct vfs_attr *ret)
+{
+	struct pxar_dir *dir = NULL;
+	struct archive *a;
+	struct pxar_entry e;
+	int r;
+
+	r = archive_get(v, p->node, flags, &a);
+	if (r < 0)
+		return r;
+	r = dircache_get(v->dirs, a, p->pos != 0 ? p->pos :
+	    pxar_root(archive_pxar(a, flags)), flags, &dir);
+	if (r < 0)
+		goto out;
+	r = pxar_dir_find(archive_pxar(a, flags), dir, name, strlen(name), 0,
+	    &e);
+	if (r < 0) {
+		r = archive_error(a, r);
+		goto out;
+	}
+	r = attr_entry(v, a, p->node, &e, flags, ret);
+	pxar_entry_fini(&e);
+out:
+	pxar_dir_unref(dir);
+	archive_unref(a);
+	return r;
+}
+
+/* Whether the place is a directory; an entry's own table tells later. */
+static int
+check_dir(struct vfs *v, const struct place *p, unsigned flags)
+{
+	int r;
+
+	if (p->pos != 0)
+		return 0;
+	if (p->node->kind == NODE_FILE) {
+		r = snap_learn(v, p->node, flags);
+		if (r < 0)
+			return r;
+	}
+	return node_is_dir(p->node) ? 0 : -ENOTDIR;
+}
+
+int
+vfs_lookup(struct vfs *v, uint64_t parent, const char *name, unsigned flags,
+    struct vfs_attr *ret)
+{
+	struct node *n;
+	struct place p;
+	uint64_t up;
+	int r;
+
+	if (streq(name, "."))
+		return vfs_getattr(v, parent, flags, ret);
+	if (streq(name, "..")) {
+		r = vfs_parent(v, parent, flags, &up);
+		return r < 0 ? r : vfs_getattr(v, up, flags, ret);
+	}
+	if (strlen(name) > VFS_NAME_MAX)
+		return -ENAMETOOLONG;
+	r = place_find(v, parent, &p);
+	if (r < 0)
+		return r;
+	r = check_dir(v, &p, flags);
+	if (r < 0)
+		goto out;
+	if (p.pos != 0 || node_is_archive(p.node)) {
+		r = lookup_entry(v, &p, name, flags, ret);
+		goto out;
+	}
+	n = node_child(p.node, name);
+	r = n != NULL ? attr_node(v, n, flags, ret) : -ENOENT;
+out:
+	place_fini(&p);
+	return r;
+}
+
+bool
+vfs_is_snapshot(struct vfs *v, uint64_t ino)
+{
+	struct place p;
+	bool is;
+
+	if (place_find(v, ino, &p) < 0)
+		return false;
+	is = node_snap(p.node) != NULL;
+	place_fini(&p);
+	return is;
+}
+
+struct vfs_dir {
+	struct vfs *v;			/* borrowed */
+	struct place place;
+	/* In the hierarchy: children in the order of their cookies. */
+	struct node **order;		/* owned */
+	/* In an archive. */
+	struct archive *archive;	/* shared */
+	struct pxar_dir *table;		/* shared */
+};
+
+/* The number without its domain: stable, unique, and 63 bits are enough for
+ * it and what an adapter adds. */
+static uint64_t
+node_cookie(const struct node *n)
+{
+	return (n->ino & INO_HIER_MASK) + 1;
+}
+
+static int
+by_cookie(const void *a, const void *b)
+{
+	uint64_t x = node_cookie(*(struct node *const *)a);
+	uint64_t y = node_cookie(*(struct node *const *)b);
+
+	return x < y ? -1 : x > y;
+}
+
+static int
+open_nodes(struct vfs_dir *d, unsigned flags)
+{
+	struct node *n = d->place.node;
+	uint32_t i;
+	int r;
+
+	if (n->kind == NODE_SNAP) {
+		r = snap_enter(d->v, n, flags);
+		if (r < 0)
+			return r;
+	}
+	if (n->n_children == 0)
+		return 0;
+	d->order = calloc(n->n_children, sizeof(*d->order));
+	if (d->order == NULL)
+		return -ENOMEM;
+	for (i = 0; i < n->n_children; i++)
+		d->order[i] = &n->children[i];
+	qsort(d->order, n->n_children, sizeof(*d->order), by_cookie);
+	return 0;
+}
+
+static int
+open_table(struct vfs_dir *d, unsigned flags)
+{
+	uint64_t pos = d->place.pos;
+	int r;
+
+	r = archive_get(d->v, d->place.node, flags, &d->archive);
+	if (r < 0)
+		return r;
+	if (pos == 0)
+		pos = pxar_root(archive_pxar(d->archive, flags));
+	return dircache_get(d->v->dirs, d->archive, pos, flags, &d->table);
+}
+
+int
+vfs_opendir(struct vfs *v, uint64_t ino, unsigned flags, struct vfs_dir **ret)
+{
+	struct vfs_dir *d = calloc(1, sizeof(*d));
+	int r;
+
+	if (d == NULL)
+		return -ENOMEM;
+	d->v = v;
+	r = place_find(v, ino, &d->place);
+	if (r < 0) {
+		free(d);
+		return r;
+	}
+	r = check_dir(v, &d->place, flags);
+	if (r == 0)
+		r = d->place.pos != 0 || node_is_archive(d->place.node) ?
+		    open_table(d, flags) : open_nodes(d, flags);
+	if (r < 0) {
+		vfs_closedir(d);
+		return r;
+	}
+	*ret = d;
+	return 0;
+}
+
+void
+vfs_closedir(struct vfs_dir *d)
+{
+	if (d == NULL)
+		return;
+	pxar_dir_unref(d->table);
+	archive_unref(d->archive);
+	free(d->order);
+	place_fini(&d->place);
+	free(d);
+}
+
+static int
+readdir_nodes(struct vfs_dir *d, uint64_t cookie, bool want_attr,
+    unsigned flags, vfs_readdir_fn *fn, void *arg)
+{
+	size_t lo = 0, hi = d->place.node->n_children, mid, first;
+	struct vfs_dirent e;
+	struct vfs_attr attr;
+	struct node *n;
+	int r;
+
+	while (lo < hi) {
+		mid = lo + (hi - lo) / 2;
+		if (node_cookie(d->order[mid]) > cookie)
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	for (first = lo; lo < d->place.node->n_children; lo++) {
+		n = d->order[lo];
+		e.name = n->name;
+		e.ino = vfs_number(d->v, n->ino);
+		e.cookie = node_cookie(n);
+		e.type = attr_type(n);
+		e.attr = NULL;
+		if (want_attr) {
+			r = attr_node(d->v, n, flags, &attr);
+			if (r == -EAGAIN)
+				return lo == first ? -EAGAIN : 0;
+			/* What fails for one is told to who asks for it. */
+			if (r == 0) {
+				e.type = attr.st.st_mode & S_IFMT;
+				e.attr = &attr;
+			}
+		}
+		if (fn(arg, &e) != 0)
+			return 0;
+	}
+	return 0;
+}
+
+/* One entry of a table: 1 if it cannot be shown. */
+static int
+read_entry(struct vfs_dir *d, size_t i, unsigned flags, char *name,
+    struct pxar_entry *e)
+{
+	uint64_t link;
+	int r;
+
+	r = pxar_dir_entry(archive_pxar(d->archive, flags), d->table, i, 0,
+	    name, e, &link);
+	if (r == -EBADMSG || r == -VFS_EDAMAGED) {
+		(void)archive_error(d->archive, r);
+		return 1;
+	}
+	if (r < 0)
+		return r;
+	if (strlen(name) > VFS_NAME_MAX) {
+		struct str text = {0};
+
+		str_escape(&text, name, strlen(name));
+		log_limited(LOG_LVL_WARN, "a name of %zu bytes is not shown, "
+		    "longer than %d: %.64s...", strlen(name), VFS_NAME_MAX,
+		    str_get(&text));
+		str_fini(&text);
+		pxar_entry_fini(e);
+		return 1;
+	}
+	if (link != 0)
+		links_saw(archive_links(d->archive), link, e->pos);
+	return 0;
+}
+
+static int
+readdir_table(struct vfs_dir *d, uint64_t cookie, bool want_attr,
+    unsigned flags, vfs_readdir_fn *fn, void *arg)
+{
+	_cleanup_free_ char *name = malloc(PXAR_NAME_MAX + 1);
+	size_t i, n = pxar_dir_count(d->table);
+	bool delivered = false;
+	struct pxar_entry pe;
+	struct vfs_dirent e;
+	struct vfs_attr attr;
+	int r;
+
+	if (name == NULL)
+		return -ENOMEM;
+	for (i = (size_t)cookie; i < n; i++) {
+		r = read_entry(d, i, flags, name, &pe);
+		if (r == 1)
+			continue;
+		if (r < 0)
+			return delivered ? 0 : r;
+		e.name = name;
+		e.ino = archive_base(d->archive) + pe.pos;
+		e.cookie = i + 1;
+		e.type = pe.mode & S_IFMT;
+		e.attr = NULL;
+		r = want_attr ? attr_entry(d->v, d->archive, d->place.node,
+		    &pe, flags, &attr) : 0;
+		pxar_entry_fini(&pe);
+		if (r == -EAGAIN)
+			return delivered ? 0 : r;
+		if (want_attr && r == 0)
+			e.attr = &attr;
+		delivered = true;
+		if (fn(arg, &e) != 0)
+			return 0;
+	}
+	return 0;
+}
+
+int
+vfs_readdir(struct vfs_dir *d, uint64_t cookie, bool want_attr,
+    unsigned flags, vfs_readdir_fn *fn, void *arg)
+{
+	return d->table != NULL ?
+	    readdir_table(d, cookie, want_attr, flags, fn, arg) :
+	    readdir_nodes(d, cookie, want_attr, flags, fn, arg);
+}

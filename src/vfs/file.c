@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/lock.h"
+#include "base/num.h"
+#include "pbs/index.h"
+#include "pbs/manifest.h"
+#include "pbs/pxar.h"
+#include "repo/reader.h"
+#include "repo/repo.h"
+#include "vfs/archive.h"
+#include "vfs/gen.h"
+#include "vfs/node.h"
+#include "vfs/report.h"
+#include "vfs/vfs_priv.h"
+
+#define PAYLOAD_HEADER_LEN 16
+
+/*
+ * Open files: a range of a stream, or bytes that are all here.
+ */
+struct vfs_file {
+	unsigned refs;			/* atomic */
+	struct vfs *v;			/* borrowed */
+	uint64_t ino;
+	struct reader *reader;		/* shared; NULL: content */
+	uint64_t begin;			/* in the stream */
+	uint64_t size;
+	struct buf *content;		/* shared; NULL: reader */
+	bool generated;
+	pthread_mutex_t lock;		/* guards ahead */
+	struct readahead ahead;
+};
+
+static int
+open_stream(struct vfs_file *f, const struct node *n, unsigned flags)
+{
+	struct index *x;
+	int r;
+
+	r = repo_index(f->v->repo, n->file, flags, &x);
+	if (r < 0)
+		return r == -ENOENT ? -EIO : r;
+	r = snap_check(f->v, n, x);
+	if (r == 0)
+		r = reader_new(repo_chunks(f->v->repo), x, &f->reader);
+	index_unref(x);
+	if (r == 0)
+		f->size = reader_size(f->reader);
+	return r;
+}
+
+static int
+open_manifest(struct vfs_file *f, const struct node *n, unsigned flags)
+{
+	struct manifest *m;
+	int r;
+
+	r = repo_manifest(f->v->repo, n->parent->snap, flags, &m);
+	if (r < 0)
+		return r;
+	f->content = buf_ref(m->json);
+	manifest_unref(m);
+	return 0;
+}
+
+static int
+open_node(struct vfs_file *f, struct node *n, unsigned flags)
+{
+	int r;
+
+	switch (n->kind) {
+	case NODE_OWNER:
+	case NODE_NOTES:
+		r = repo_text(f->v->repo, n->file, flags, &f->content);
+		break;
+	case NODE_CTL_FILE:
+		f->generated = true;
+		r = gen_make(f->v, n, &f->content);
+		break;
+	case NODE_FILE:
+		r = snap_learn(f->v, n, flags);
+		if (r < 0)
+			return r;
+		if (atomic_load(&n->secret))
+			return snap_no_key(n);
+		if (node_is_archive(n))
+			return -EISDIR;
+		if (n->archive_kind == ARCHIVE_MANIFEST)
+			r = open_manifest(f, n, flags);
+		else if (n->archive_kind == ARCHIVE_BLOB)
+			r = repo_blob(f->v->repo, n->file, flags, &f->content);
+		else
+			r = open_stream(f, n, flags);
+		if (r == -ENOKEY)
+			return snap_no_key(n);
+		break;
+	case NODE_LATEST:
+		return -ELOOP;
+	default:
+		return -EISDIR;
+	}
+	if (f->content != NULL)
+		f->size = f->content->len;
+	return r == -ENOENT ? -EIO : r;
+}
+
+/* Reads the header that stands before a file in a payload stream. */
+struct payload {
+	struct vfs_file *f;
+	unsigned flags;
+};
+
+static int
+payload_pread(void *arg, void *p, size_t len, uint64_t off)
+{
+	struct payload *s = arg;
+	struct reader *rd = s->f->reader;
+	uint64_t size = reader_size(rd);
+	int r;
+
+	if (off > size || len > size - off)
+		return -EBADMSG;
+	r = reader_pread(rd, p, len, off, s->flags);
+	return r == -EBADMSG || r == -ENOENT ? -VFS_EDAMAGED : r;
+}
+
+static int
+open_content(struct vfs_file *f, struct archive *a, const struct node *n,
+    const struct pxar_entry *e, unsigned flags)
+{
+	struct payload p = {.f = f, .flags = flags};
+	struct pxar_source src = {.pread = payload_pread, .arg = &p};
+	int r;
+
+	f->size = e->size;
+	if (f->size == 0) {
+		f->content = buf_new(0);
+		return f->content != NULL ? 0 : -ENOMEM;
+	}
+	if (e->is_ref) {
+		r = archive_payload(f->v, a, n, flags, &f->reader);
+		if (r < 0)
+			return r;
+		src.size = reader_size(f->reader);
+		r = pxar_check_payload(&src, e, &f->begin);
+		/* Only the header's chunk is bad: the content after it may be
+		 * in a good one, and if not, reading tells. */
+		if (r == -VFS_EDAMAGED)
+			f->begin = e->content + PAYLOAD_HEADER_LEN;
+		else if (r < 0)
+			return archive_error(a, r);
+	} else {
+		f->reader = reader_ref(archive_reader(a));
+		f->begin = e->content;
+	}
+	if (f->begin > reader_size(f->reader) ||
+	    f->size > reader_size(f->reader) - f->begin)
+		return archive_error(a, -EBADMSG);
+	return 0;
+}
+
+static int
+open_entry(struct vfs_file *f, const struct place *p, unsigned flags)
+{
+	struct pxar_entry e;
+	struct archive *a;
+	int r;
+
+	r = archive_get(f->v, p->node, flags, &a);
+	if (r < 0)
+		return r;
+	r = pxar_stat(archive_pxar(a, flags), p->pos, 0, &e);
+	if (r < 0) {
+		r = r == -EBADMSG || r == -ENOENT ? -ESTALE : r;
+		goto out;
+	}
+	if (S_ISREG(e.mode))
+		r = open_content(f, a, p->node, &e, flags);
+	else
+		r = S_ISDIR(e.mode) ? -EISDIR : S_ISLNK(e.mode) ? -ELOOP :
+		    -ENXIO;
+	pxar_entry_fini(&e);
+out:
+	archive_unref(a);
+	return r;
+}
+
+int
+vfs_open(struct vfs *v, uint64_t ino, unsigned flags, struct vfs_file **ret)
+{
+	struct vfs_file *f = calloc(1, sizeof(*f));
+	struct place p;
+	int r;
+
+	if (f == NULL)
+		return -ENOMEM;
+	r = -pthread_mutex_init(&f->lock, NULL);
+	if (r < 0) {
+		free(f);
+		return r;
+	}
+	f->refs = 1;
+	f->v = v;
+	f->ino = ino;
+	r = place_find(v, ino, &p);
+	if (r == 0) {
+		r = p.pos != 0 ? open_entry(f, &p, flags) :
+		    open_node(f, p.node, flags);
+		place_fini(&p);
+	}
+	if (r < 0) {
+		vfs_close(f);
+		return r;
+	}
+	readahead_init(&f->ahead, f->begin, f->begin + f->size);
+	*ret = f;
+	return 0;
+}
+
+struct vfs_file *
+vfs_file_ref(struct vfs_file *f)
+{
+	__atomic_add_fetch(&f->refs, 1, __ATOMIC_RELAXED);
+	return f;
+}
+
+void
+vfs_close(struct vfs_file *f)
+{
+	if (f == NULL || __atomic_sub_fetch(&f->refs, 1, __ATOMIC_ACQ_REL) > 0)
+		return;
+	reader_unref(f->reader);
+	buf_unref(f->content);
+	pthread_mutex_destroy(&f->lock);
+	free(f);
+}
+
+uint64_t
+vfs_file_size(struct vfs_file *f)
+{
+	return f->size;
+}
+
+bool
+vfs_file_is_generated(struct vfs_file *f)
+{
+	return f->generated;
+}
+
+/* A read under way; keeps its file open. */
+struct read {
+	struct vfs_file *f;
+	uint64_t off;
+	size_t len;
+	vfs_read_fn *fn;
+	void *arg;
+};
+
+static void
+read_done(void *arg, int err, const struct iovec *iov, int n)
+{
+	struct read *rd = arg;
+	struct vfs_file *f = rd->f;
+
+	if (err == -EBADMSG || err == -ENOENT)
+		report_file(f->v->reports, f->ino, f->reader, f->begin,
+		    f->size, rd->off, rd->len);
+	rd->fn(rd->arg, err, iov, n);
+	vfs_close(f);
+	free(rd);
+}
+
+static void
+read_content(struct vfs_file *f, uint64_t off, size_t len, vfs_read_fn *fn,
+    void *arg)
+{
+	struct iovec iov = {
+	    .iov_base = f->content->data + off,
+	    .iov_len = len,
+	};
+
+	fn(arg, 0, &iov, 1);
+}
+
+void
+vfs_read(struct vfs_file *f, uint64_t off, size_t len, vfs_read_fn *fn,
+    void *arg)
+{
+	struct read *rd;
+
+	if (off >= f->size || len == 0) {
+		fn(arg, 0, NULL, 0);
+		return;
+	}
+	len = (size_t)MIN((uint64_t)len, f->size - off);
+	if (f->reader == NULL) {
+		read_content(f, off, len, fn, arg);
+		return;
+	}
+	rd = malloc(sizeof(*rd));
+	if (rd == NULL) {
+		fn(arg, -ENOMEM, NULL, 0);
+		return;
+	}
+	rd->f = vfs_file_ref(f);
+	rd->off = off;
+	rd->len = len;
+	rd->fn = fn;
+	rd->arg = arg;
+	{
+		LOCK(&f->lock);
+		readahead_update(&f->ahead, f->reader, f->begin + off, len);
+	}
+	reader_read(f->reader, f->begin + off, len, read_done, rd);
+}
+
+/* Waiting for a read. */
+struct waiter {
+	pthread_mutex_t lock;	/* guards done, result */
+	pthread_cond_t woken;
+	bool done;
+	ssize_t result;
+	char *p;
+};
+
+static void
+wake(void *arg, int err, const struct iovec *iov, int n)
+{
+	struct waiter *w = arg;
+	size_t len = 0;
+	int i;
+
+	for (i = 0; i < n; i++) {
+		memcpy(w->p + len, iov[i].iov_base, iov[i].iov_len);
+		len += iov[i].iov_len;
+	}
+	LOCK(&w->lock);
+	w->result = err < 0 ? err : (ssize_t)len;
+	w->done = true;
+	pthread_cond_signal(&w->woken);
+}
+
+static ssize_t
+read_wait(struct vfs_file *f, void *p, size_t len, uint64_t off)
+{
+	struct waiter w = {.p = p};
+	ssize_t n;
+	int r;
+
+	r = -pthread_mutex_init(&w.lock, NULL);
+	if (r < 0)
+		return r;
+	r = cond_init(&w.woken);
+	if (r < 0) {
+		pthread_mutex_destroy(&w.lock);
+		return r;
+	}
+	vfs_read(f, off, len, wake, &w);
+	{
+		/* The repository's deadline ends every read. */
+		LOCK(&w.lock);
+		while (!w.done)
+			pthread_cond_wait(&w.woken, &w.lock);
+		n = w.result;
+	}
+	pthread_cond_destroy(&w.woken);
+	pthread_mutex_destroy(&w.lock);
+	return n;
+}
+
+ssize_t
+vfs_read_wait(struct vfs_file *f, void *p, size_t len, uint64_t off)
+{
+	struct index_chunk c;
+	struct index *x;
+	ssize_t n;
+
+	n = read_wait(f, p, len, off);
+	if ((n != -EBADMSG && n != -ENOENT) || f->reader == NULL)
+		return n;
+	/* One bad chunk fails all of the read; what lies before it is good. */
+	x = reader_index(f->reader);
+	c = index_chunk(x, index_find(x, f->begin + off));
+	if (c.end - f->begin - off >= len)
+		return n == -ENOENT ? -EIO : n;
+	return vfs_read_wait(f, p, (size_t)(c.end - f->begin - off), off);
+}
+
+int
+vfs_seek(struct vfs_file *f, uint64_t off, int whence, uint64_t *ret)
+{
+	uint64_t end;
+	int r;
+
+	if (whence != SEEK_DATA && whence != SEEK_HOLE)
+		return -EINVAL;
+	if (off >= f->size)
+		return -ENXIO;
+	while (off < f->size && f->reader != NULL) {
+		r = reader_hole(f->reader, f->begin + off, &end);
+		if (r < 0)
+			return r;
+		if ((r == 1) == (whence == SEEK_HOLE)) {
+			*ret = off;
+			return 0;
+		}
+		off = end - f->begin;
+	}
+	if (whence == SEEK_DATA && f->reader != NULL)
+		return -ENXIO;
+	/* There is a hole after the end of every file. */
+	*ret = whence == SEEK_DATA ? off : f->size;
+	return 0;
+}

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "vfs/links.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/lock.h"
+#include "base/log.h"
+#include "base/num.h"
+#include "pbs/catalog.h"
+#include "pbs/index.h"
+#include "pbs/pxar.h"
+#include "repo/reader.h"
+#include "repo/repo.h"
+#include "repo/tree.h"
+#include "vfs/archive.h"
+#include "vfs/node.h"
+#include "vfs/u64map.h"
+#include "vfs/vfs_priv.h"
+
+/* Counting at once is worth reading this much. */
+#define META_MAX (16 * MIB)	/* all of a metadata stream, a catalog */
+#define V1_MAX (64 * MIB)	/* all of a v1 archive */
+#define SEEN_MAX ((size_t)1 << 20)
+
+enum state {
+	UNKNOWN,	/* nobody asked yet */
+	COUNTING,	/* a thread is at it */
+	EXACT,
+	SEEN,		/* count what comes by */
+};
+
+struct links {
+	pthread_mutex_t lock;	/* guards all below; never held in I/O */
+	pthread_cond_t changed;
+	enum state state;
+	struct u64map count;	/* links besides the first, by file */
+	struct u64map seen;	/* links that are in count; unless EXACT */
+};
+
+int
+links_new(struct links **ret)
+{
+	struct links *l = calloc(1, sizeof(*l));
+	int r;
+
+	if (l == NULL)
+		return -ENOMEM;
+	r = -pthread_mutex_init(&l->lock, NULL);
+	if (r < 0)
+		goto err;
+	r = cond_init(&l->changed);
+	if (r < 0) {
+		pthread_mutex_destroy(&l->lock);
+		goto err;
+	}
+	*ret = l;
+	return 0;
+
+err:
+	free(l);
+	return r;
+}
+
+void
+links_free(struct links *l)
+{
+	if (l == NULL)
+		return;
+	u64map_fini(&l->count);
+	u64map_fini(&l->seen);
+	pthread_cond_destroy(&l->changed);
+	pthread_mutex_destroy(&l->lock);
+	free(l);
+}
+
+/*
+ * Does the catalog know of hard links in this archive?  Tables lie before
+ * those that refer to them, so a list of positions is all the walk needs.
+ */
+struct walk {
+	const char *archive;	/* the first level's name that counts */
+	bool top;
+	bool found;
+	size_t left;		/* entries that a tree can still have */
+	uint64_t *dirs;		/* owned */
+	size_t n, size;
+};
+
+static int
+walk_entry(void *arg, const struct catalog_entry *e)
+{
+	struct walk *w = arg;
+	uint64_t *dirs;
+	size_t size;
+
+	if (w->left-- == 0)
+		return -EBADMSG;
+	if (w->top && (e->name_len != strlen(w->archive) ||
+	    memcmp(e->name, w->archive, e->name_len) != 0))
+		return 0;
+	if (e->type == CATALOG_HARDLINK) {
+		w->found = true;
+		return 1;
+	}
+	if (e->type != CATALOG_DIR)
+		return 0;
+	if (w->n == w->size) {
+		size = w->size == 0 ? 64 : w->size * 2;
+		dirs = reallocarray(w->dirs, size, sizeof(*dirs));
+		if (dirs == NULL)
+			return -ENOMEM;
+		w->dirs = dirs;
+		w->size = size;
+	}
+	w->dirs[w->n++] = e->dir;
+	return 0;
+}
+
+/* Hostile catalogs may refer to a table many times; but an entry costs two
+ * bytes or more, so a walk over more of them is not one of a tree. */
+static int
+catalog_has_links(const void *p, size_t len, const char *archive)
+{
+	struct walk w = {.archive = archive, .top = true, .left = len / 2};
+	uint64_t pos;
+	int r;
+
+	r = catalog_root(p, len, &pos);
+	if (r == 0)
+		r = catalog_table(p, len, pos, walk_entry, &w);
+	w.top = false;
+	while (r == 0 && w.n > 0)
+		r = catalog_table(p, len, w.dirs[--w.n], walk_entry, &w);
+	free(w.dirs);
+	if (w.found)
+		return 1;
+	return r;
+}
+
+/* 1: there are hard links, 0: none, or the catalog does not tell (-errno). */
+static int
+ask_catalog(struct vfs *v, const struct node *n)
+{
+	const struct tree_file *f;
+	struct reader *rd = NULL;
+	struct index *x;
+	uint64_t size;
+	void *p;
+	int r;
+
+	f = tree_find_file(n->file->snap, "catalog.pcat1.didx");
+	if (f == NULL)
+		return -ENOENT;
+	r = repo_index(v->repo, f, 0, &x);
+	if (r < 0)
+		return r;
+	r = reader_new(repo_chunks(v->repo), x, &rd);
+	index_unref(x);
+	if (r < 0)
+		return r;
+	size = reader_size(rd);
+	p = size <= META_MAX ? malloc(size) : NULL;
+	r = size > META_MAX ? -EFBIG : p == NULL ? -ENOMEM :
+	    reader_pread(rd, p, size, 0, 0);
+	if (r == 0)
+		r = catalog_has_links(p, size, n->file->name);
+	free(p);
+	reader_unref(rd);
+	return r;
+}
+
+static int
+count_link(void *arg, uint64_t pos)
+{
+	uint64_t *n = u64map_at(arg, pos);
+
+	if (n == NULL)
+		return -ENOMEM;
+	++*n;
+	return 0;
+}
+
+static enum state
+count(struct vfs *v, struct archive *a, const struct node *n,
+    struct u64map *ret)
+{
+	struct pxar *px = archive_pxar(a, 0);
+	uint64_t size = reader_size(archive_reader(a));
+	int r;
+
+	if (v->opts.links == VFS_LINKS_SEEN)
+		return SEEN;
+	if (v->opts.links == VFS_LINKS_AUTO) {
+		if (pxar_version(px) == 1) {
+			r = ask_catalog(v, n);
+			if (r == 0)
+				return EXACT;
+			if (size > V1_MAX)
+				return SEEN;
+		} else if (size > META_MAX) {
+			return SEEN;
+		}
+	}
+	r = archive_error(a, pxar_links(px, count_link, ret));
+	if (r == 0)
+		return EXACT;
+	log_debug("link counts of %s: %s", n->file->name, strerror(-r));
+	return SEEN;
+}
+
+int
+links_prepare(struct vfs *v, struct archive *a, const struct node *n,
+    unsigned flags)
+{
+	struct links *l = archive_links(a);
+	struct u64map fresh = {0};
+	enum state s;
+
+	{
+		LOCK(&l->lock);
+		while (l->state == COUNTING && (flags & VFS_NOWAIT) == 0)
+			pthread_cond_wait(&l->changed, &l->lock);
+		if (l->state == EXACT || l->state == SEEN)
+			return 0;
+		if ((flags & VFS_NOWAIT) != 0)
+			return -EAGAIN;
+		l->state = COUNTING;
+	}
+	s = count(v, a, n, &fresh);
+	LOCK(&l->lock);
+	if (s == EXACT) {
+		u64map_fini(&l->count);
+		u64map_fini(&l->seen);
+		l->count = fresh;
+	} else {
+		u64map_fini(&fresh);
+	}
+	l->state = s;
+	pthread_cond_broadcast(&l->changed);
+	return 0;
+}
+
+uint32_t
+links_count(struct links *l, uint64_t pos, bool *ret_exact)
+{
+	LOCK(&l->lock);
+
+	*ret_exact = l->state == EXACT;
+	return 1 + (uint32_t)MIN(u64map_get(&l->count, pos), UINT32_MAX - 1);
+}
+
+void
+links_saw(struct links *l, uint64_t link, uint64_t pos)
+{
+	uint64_t *known, *n;
+
+	LOCK(&l->lock);
+	if (l->state == EXACT || l->seen.n >= SEEN_MAX)
+		return;
+	known = u64map_at(&l->seen, link);
+	if (known == NULL || *known != 0)
+		return;
+	*known = pos;
+	n = u64map_at(&l->count, pos);
+	if (n != NULL)
+		++*n;
+}

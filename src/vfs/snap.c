@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <errno.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/num.h"
+#include "base/str.h"
+#include "pbs/blob.h"
+#include "pbs/index.h"
+#include "pbs/manifest.h"
+#include "repo/damage.h"
+#include "repo/repo.h"
+#include "repo/tree.h"
+#include "vfs/node.h"
+#include "vfs/vfs_priv.h"
+
+/* What a snapshot's manifest and blobs tell of the files in it. */
+
+int
+snap_no_key(const struct node *n)
+{
+	struct str path = {0};
+
+	node_path(n, &path);
+	log_limited(LOG_LVL_ERR, "%s: encrypted, and there is no key for it",
+	    str_get(&path));
+	str_fini(&path);
+	return -ENOKEY;
+}
+
+/* Never 0, which stands for "not known". */
+static uint64_t
+csum_head(const struct digest *d)
+{
+	uint64_t v = get_le64(d->b);
+
+	return v != 0 ? v : 1;
+}
+
+static void
+learn_from_manifest(const struct manifest *m, struct node *snap)
+{
+	const struct manifest_file *f;
+	struct node *n;
+	uint32_t i;
+
+	for (i = 0; i < snap->n_children; i++) {
+		n = &snap->children[i];
+		if (n->archive_kind == ARCHIVE_MANIFEST) {
+			atomic_store(&n->size, m->json->len);
+			continue;
+		}
+		f = manifest_find(m, n->file->name);
+		/* A blob's own header says whether it is encrypted. */
+		if (f == NULL || n->archive_kind == ARCHIVE_BLOB)
+			continue;
+		atomic_store(&n->secret, f->crypt == CRYPT_ENCRYPT);
+		atomic_store(&n->csum, csum_head(&f->csum));
+		atomic_store(&n->size, f->size);
+	}
+}
+
+/* 1 if the manifest is of no use, so that files must speak for themselves. */
+static int
+read_manifest(struct vfs *v, struct node *snap, unsigned flags)
+{
+	struct manifest *m;
+	int r;
+
+	if (!snap->snap->finished)
+		return 1;
+	r = repo_manifest(v->repo, snap->snap, flags, &m);
+	if (r == -EBADMSG || r == -ENOENT)
+		return 1;
+	if (r < 0)
+		return r;
+	learn_from_manifest(m, snap);
+	manifest_unref(m);
+	return 0;
+}
+
+static int
+learn_index(struct vfs *v, struct node *n, unsigned flags)
+{
+	struct index *x;
+	int r;
+
+	r = repo_index(v->repo, n->file, flags, &x);
+	if (r == -EBADMSG || r == -ENOENT) {
+		/* It shows in listings; opening it says what is wrong. */
+		atomic_store(&n->size, 0);
+		return 0;
+	}
+	if (r < 0)
+		return r;
+	atomic_store(&n->size, index_size(x));
+	index_unref(x);
+	return 0;
+}
+
+static int
+learn_blob(struct vfs *v, struct node *n, unsigned flags)
+{
+	uint64_t stored = n->file->size;
+	struct buf *b;
+	int r;
+
+	r = repo_blob(v->repo, n->file, flags, &b);
+	switch (r) {
+	case 0:
+		atomic_store(&n->size, b->len);
+		buf_unref(b);
+		return 0;
+	case -ENOKEY:
+		atomic_store(&n->secret, true);
+		atomic_store(&n->size, stored > BLOB_HEADER_ENC ?
+		    stored - BLOB_HEADER_ENC : 0);
+		return 0;
+	case -EBADMSG:
+	case -ENOENT:
+		atomic_store(&n->size, stored > BLOB_HEADER_PLAIN ?
+		    stored - BLOB_HEADER_PLAIN : 0);
+		return 0;
+	default:
+		return r;
+	}
+}
+
+int
+snap_learn(struct vfs *v, struct node *n, unsigned flags)
+{
+	int r;
+
+	if (atomic_load(&n->size) != NODE_SIZE_UNKNOWN)
+		return 0;
+	if (n->archive_kind == ARCHIVE_BLOB)
+		return learn_blob(v, n, flags);
+	r = read_manifest(v, n->parent, flags);
+	if (r < 0 || atomic_load(&n->size) != NODE_SIZE_UNKNOWN)
+		return r;
+	if (n->archive_kind == ARCHIVE_MANIFEST) {
+		atomic_store(&n->size, n->file->size > BLOB_HEADER_PLAIN ?
+		    n->file->size - BLOB_HEADER_PLAIN : 0);
+		return 0;
+	}
+	/* A directory's size says nothing. */
+	if (node_is_archive(n)) {
+		atomic_store(&n->size, 0);
+		return 0;
+	}
+	return learn_index(v, n, flags);
+}
+
+int
+snap_enter(struct vfs *v, struct node *snap, unsigned flags)
+{
+	bool archives = false, all = true;
+	struct node *n;
+	uint32_t i;
+	int r;
+
+	for (i = 0; i < snap->n_children; i++) {
+		n = &snap->children[i];
+		if (atomic_load(&n->size) != NODE_SIZE_UNKNOWN)
+			continue;
+		all = false;
+		archives = archives || node_is_archive(n);
+	}
+	if (all)
+		return 0;
+	repo_prefetch_snap(v->repo, snap->snap);
+	if (!archives)
+		return 0;
+	/* Whether an archive can be entered decides what it is shown as. */
+	for (i = 0; i < snap->n_children; i++) {
+		n = &snap->children[i];
+		if (!node_is_archive(n))
+			continue;
+		r = snap_learn(v, n, flags);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int
+snap_check(struct vfs *v, const struct node *n, struct index *x)
+{
+	uint64_t size = atomic_load(&n->size), csum = atomic_load(&n->csum);
+	struct digest have = index_csum(x);
+	const char *why = NULL;
+	char key[KEY_MAX + 1];
+
+	/* Without a manifest the size is that of the index itself. */
+	if (csum == 0)
+		return 0;
+	if (size != index_size(x))
+		why = "the index has another size than the manifest says";
+	else if (csum != csum_head(&have))
+		why = "the index has another checksum than the manifest says";
+	if (why == NULL)
+		return 0;
+	if (tree_file_key(n->file, key) == 0) {
+		log_limited(LOG_LVL_WARN, "%s: %s", key, why);
+		damage_object(repo_damage(v->repo), key, why);
+	}
+	return size != index_size(x) ? -EBADMSG : 0;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "vfs/u64map.h"
+
+#include <stdlib.h>
+
+void
+u64map_fini(struct u64map *m)
+{
+	free(m->slots);
+	*m = (struct u64map){0};
+}
+
+static struct u64pair *
+slot_of(struct u64pair *slots, size_t size, uint64_t key)
+{
+	size_t i = (size_t)(key * 0x9e3779b97f4a7c15u >> 20) & (size - 1);
+
+	while (slots[i].key != 0 && slots[i].key != key)
+		i = (i + 1) & (size - 1);
+	return &slots[i];
+}
+
+static int
+grow(struct u64map *m)
+{
+	size_t size = m->size == 0 ? 16 : m->size * 2, i;
+	struct u64pair *slots = calloc(size, sizeof(*slots));
+
+	if (slots == NULL)
+		return -1;
+	for (i = 0; i < m->size; i++)
+		if (m->slots[i].key != 0)
+			*slot_of(slots, size, m->slots[i].key) = m->slots[i];
+	free(m->slots);
+	m->slots = slots;
+	m->size = size;
+	return 0;
+}
+
+uint64_t *
+u64map_at(struct u64map *m, uint64_t key)
+{
+	struct u64pair *p;
+
+	if (m->n >= m->size / 2 && grow(m) < 0)
+		return NULL;
+	p = slot_of(m->slots, m->size, key);
+	if (p->key == 0) {
+		p->key = key;
+		m->n++;
+	}
+	return &p->value;
+}
+
+uint64_t
+u64map_get(const struct u64map *m, uint64_t key)
+{
+	return m->size == 0 ? 0 : slot_of(m->slots, m->size, key)->value;
+}

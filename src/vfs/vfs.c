@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "vfs/vfs.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/lock.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "repo/repo.h"
+#include "repo/tree.h"
+#include "vfs/archive.h"
+#include "vfs/dircache.h"
+#include "vfs/ino.h"
+#include "vfs/node.h"
+#include "vfs/report.h"
+#include "vfs/vfs_priv.h"
+
+_Static_assert((int)VFS_NOWAIT == (int)REPO_NOWAIT, "flags are passed down");
+
+struct nodes *
+vfs_nodes(struct vfs *v)
+{
+	LOCK(&v->lock);
+
+	return nodes_ref(v->nodes);
+}
+
+uint64_t
+vfs_number(const struct vfs *v, uint64_t ino)
+{
+	return ino == v->root ? VFS_ROOT : ino;
+}
+
+int
+place_find(struct vfs *v, uint64_t ino, struct place *ret)
+{
+	struct node_archive *a;
+
+	if (ino == VFS_ROOT)
+		ino = v->root;
+	ret->nodes = vfs_nodes(v);
+	ret->node = NULL;
+	ret->pos = 0;
+	if (ino_is_hier(ino)) {
+		ret->node = nodes_find(ret->nodes, ino);
+	} else {
+		a = nodes_archive(ret->nodes, ino);
+		if (a != NULL && ino > a->base) {
+			ret->node = a->node;
+			ret->pos = ino - a->base;
+		}
+	}
+	if (ret->node == NULL) {
+		place_fini(ret);
+		return -ESTALE;
+	}
+	return 0;
+}
+
+void
+place_fini(struct place *p)
+{
+	nodes_unref(p->nodes);
+	p->nodes = NULL;
+}
+
+/* Everything is mounted for the moment that it takes to find the subdir. */
+static int
+find_root(struct vfs *v, const char *subdir)
+{
+	struct vfs_attr attr;
+	int r;
+
+	v->root = v->nodes->root->ino;
+	v->root_path = strdup("");
+	if (v->root_path == NULL)
+		return -ENOMEM;
+	if (subdir == NULL)
+		return 0;
+	r = vfs_resolve(v, subdir, 0, &attr);
+	if (r == 0 && !S_ISDIR(attr.st.st_mode))
+		r = -ENOTDIR;
+	if (r < 0) {
+		log_err("cannot mount subdir %s: %s", subdir, strerror(-r));
+		return r;
+	}
+	if (attr.st.st_ino == VFS_ROOT)
+		return 0;
+	free(v->root_path);
+	v->root_path = NULL;
+	r = vfs_path(v, attr.st.st_ino, &v->root_path);
+	v->root = attr.st.st_ino;
+	return r;
+}
+
+int
+vfs_new(struct repo *r, const struct vfs_opts *o, struct vfs **ret)
+{
+	struct vfs *v = calloc(1, sizeof(*v));
+	struct tree *tree;
+	int e;
+
+	if (v == NULL)
+		return -ENOMEM;
+	v->repo = r;
+	v->opts = *o;
+	v->opts.subdir = NULL;
+	v->uid = o->set_uid ? o->uid : geteuid();
+	v->gid = o->set_gid ? o->gid : getegid();
+	e = -pthread_mutex_init(&v->lock, NULL);
+	if (e < 0)
+		goto err_v;
+	e = -pthread_mutex_init(&v->refresh, NULL);
+	if (e < 0)
+		goto err_lock;
+	e = archives_new(&v->archives);
+	if (e < 0)
+		goto err_refresh;
+	e = dircache_new(DIRCACHE_BYTES, &v->dirs);
+	if (e < 0)
+		goto err_archives;
+	e = reports_new(v, &v->reports);
+	if (e < 0)
+		goto err_dirs;
+	tree = repo_tree(r);
+	e = nodes_build(tree, o->all, NULL, &v->nodes);
+	tree_unref(tree);
+	if (e < 0)
+		goto err_reports;
+	e = find_root(v, o->subdir);
+	if (e < 0) {
+		vfs_free(v);
+		return e;
+	}
+	*ret = v;
+	return 0;
+
+err_reports:
+	reports_free(v->reports);
+err_dirs:
+	dircache_free(v->dirs);
+err_archives:
+	archives_free(v->archives);
+err_refresh:
+	pthread_mutex_destroy(&v->refresh);
+err_lock:
+	pthread_mutex_destroy(&v->lock);
+err_v:
+	free(v);
+	return e;
+}
+
+void
+vfs_free(struct vfs *v)
+{
+	if (v == NULL)
+		return;
+	/* Reports that wait still look at everything else. */
+	reports_free(v->reports);
+	dircache_free(v->dirs);
+	archives_free(v->archives);
+	nodes_unref(v->nodes);
+	pthread_mutex_destroy(&v->refresh);
+	pthread_mutex_destroy(&v->lock);
+	free(v->root_path);
+	free(v);
+}
+
+void
+vfs_statfs(struct vfs *v, struct vfs_statfs *ret)
+{
+	struct nodes *t = vfs_nodes(v);
+
+	ret->bytes_total = t->bytes;
+	ret->bytes_free = 0;
+	ret->files = t->n_nodes;
+	nodes_unref(t);
+}
+
+void
+vfs_listen(struct vfs *v, const struct vfs_listener *l)
+{
+	v->listener = *l;
+}

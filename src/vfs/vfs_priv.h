@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef VFS_VFS_PRIV_H
+#define VFS_VFS_PRIV_H
+
+#include <pthread.h>
+
+#include "vfs/gen.h"
+#include "vfs/vfs.h"
+
+struct archive;
+struct archives;
+struct dircache;
+struct index;
+struct node;
+struct nodes;
+struct pxar_entry;
+struct reports;
+
+/* Names longer than what the kernel takes cannot be shown. */
+#define VFS_NAME_MAX 255
+/* A damaged chunk below an archive's structure; it has been reported.  Not
+ * -EBADMSG, which is what a damaged structure is. */
+#define VFS_EDAMAGED EUCLEAN
+
+struct vfs {
+	struct repo *repo;		/* borrowed */
+	struct vfs_opts opts;
+	uid_t uid;			/* of the hierarchy */
+	gid_t gid;
+	uint64_t root;			/* the number that VFS_ROOT stands for */
+	char *root_path;		/* owned; "" if all is mounted */
+	struct archives *archives;	/* owned */
+	struct dircache *dirs;		/* owned */
+	struct reports *reports;	/* owned */
+	struct {
+		vfs_generate_fn *fn;
+		void *arg;
+	} gens[GEN_NAMES];
+	struct vfs_listener listener;
+	pthread_mutex_t refresh;	/* one at a time; guards no data */
+	pthread_mutex_t lock;		/* guards nodes; held for moments */
+	struct nodes *nodes;		/* shared */
+};
+
+/** vfs_nodes(v): the present hierarchy; a reference for the caller. */
+struct nodes *vfs_nodes(struct vfs *v);
+/** vfs_number(v, ino): as the outside knows it. */
+uint64_t vfs_number(const struct vfs *v, uint64_t ino);
+
+/*
+ * What a number names.
+ */
+struct place {
+	struct nodes *nodes;	/* shared: keeps node alive */
+	struct node *node;	/* for an entry, its archive's */
+	uint64_t pos;		/* of an entry below an archive's root, or 0 */
+};
+/** place_find(v, ino, ret): 0, -ESTALE. */
+int place_find(struct vfs *v, uint64_t ino, struct place *ret);
+void place_fini(struct place *p);
+
+/* attr.c */
+int attr_node(struct vfs *v, struct node *n, unsigned flags,
+    struct vfs_attr *ret);
+/** attr_entry(v, a, n, e, flags, ret): of an entry of the archive at n. */
+int attr_entry(struct vfs *v, struct archive *a, const struct node *n,
+    const struct pxar_entry *e, unsigned flags, struct vfs_attr *ret);
+/** attr_type(n): its S_IFMT bits; a file's are known after snap_learn. */
+mode_t attr_type(const struct node *n);
+
+/* snap.c */
+/** snap_learn(v, n, flags): size and secrecy of a NODE_FILE, from the manifest
+ * where that is enough.  0 if all is known then. */
+int snap_learn(struct vfs *v, struct node *n, unsigned flags);
+/** snap_enter(v, snap, flags): what a listing of the snapshot needs. */
+int snap_enter(struct vfs *v, struct node *snap, unsigned flags);
+/** snap_check(v, n, x): compares an index with the manifest.  -EBADMSG
+ * if sizes differ. */
+int snap_check(struct vfs *v, const struct node *n, struct index *x);
+/** snap_no_key(n): logs that it is encrypted; -ENOKEY. */
+int snap_no_key(const struct node *n);
+
+#endif
