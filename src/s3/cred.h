@@ -29,5 +29,8 @@ void s3_cred_free(struct s3_cred *c);
 
 /** s3_cred_get(c, ret): the keys as they are now. */
 int s3_cred_get(struct s3_cred *c, struct s3_keys *ret);
+/** s3_cred_refused(c): the server calls the keys expired: s3_cred_get reads
+ * the source again. */
+void s3_cred_refused(struct s3_cred *c);
 
 #endif
