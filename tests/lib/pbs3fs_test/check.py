@@ -169,3 +169,53 @@ def everything(top, expected):
             n += 1
     assert n
     return n, n_locked
+
+
+# What of a mount can be read, and what not.
+
+PAGE = 4096
+
+
+def bad_pages(path, size):
+    """Page numbers that fail with EIO, and what the others hold."""
+    bad, good = [], {}
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        for n in range((size + PAGE - 1) // PAGE):
+            try:
+                good[n] = os.pread(fd, PAGE, n * PAGE)
+            except OSError as e:
+                assert e.errno == errno.EIO, (path, e)
+                bad.append(n)
+    finally:
+        os.close(fd)
+    return bad, good
+
+
+def failures(top):
+    """
+    Reads all below top.  {path: "list", "open" or [bad pages]} of what does
+    not work, and {path: content or link target} of what does, all relative.
+    """
+    failed, read = {}, {}
+    stack = [""]
+    while stack:
+        rel = stack.pop()
+        path = os.path.join(top, rel)
+        try:
+            if os.path.islink(path):
+                read[rel] = os.readlink(path)
+                continue
+            st = os.lstat(path)
+            if os.path.isdir(path):
+                stack += [os.path.join(rel, n) for n in _names(path)]
+                continue
+            bad, good = bad_pages(path, st.st_size)
+        except OSError as e:
+            assert e.errno in (errno.EIO, errno.ENOKEY), (path, e)
+            failed[rel] = errno.errorcode[e.errno]
+            continue
+        if bad:
+            failed[rel] = bad
+        read[rel] = good
+    return failed, read

@@ -207,6 +207,19 @@ def search_tree(items):
     return out
 
 
+def record(kind, body, size=None):
+    """A record, perhaps with a size that is a lie."""
+    return struct.pack("<QQ", kind,
+                       16 + len(body) if size is None else size) + body
+
+
+def entry(mode, uid=0, gid=0, mtime=(1700000000, 0), xattrs=()):
+    return record(ENTRY, struct.pack(
+        "<QQIIqII", mode, 0, uid, gid, mtime[0], mtime[1], 0)) + b"".join(
+        record(XATTR, name.encode() + b"\0" + value)
+        for name, value in xattrs)
+
+
 class Pxar:
     """
     An archive in memory, version 1, or 2 with split=True.  Call dir(), file()
@@ -223,16 +236,11 @@ class Pxar:
         self.stack.append([0 if split else len(self.out), 0, []])
         self._entry(mode)
 
-    def _record(self, kind, body, size=None):
-        self.out += struct.pack("<QQ", kind,
-                                16 + len(body) if size is None else size)
-        self.out += body
+    def _record(self, kind, body):
+        self.out += record(kind, body)
 
-    def _entry(self, mode, uid=0, gid=0, mtime=(1700000000, 0), xattrs=()):
-        self._record(ENTRY, struct.pack(
-            "<QQIIqII", mode, 0, uid, gid, mtime[0], mtime[1], 0))
-        for name, value in xattrs:
-            self._record(XATTR, name.encode() + b"\0" + value)
+    def _entry(self, mode, **kw):
+        self.out += entry(mode, **kw)
 
     def _name(self, name, hashed=None):
         """Records a child's start; returns what _done needs."""
@@ -280,13 +288,13 @@ class Pxar:
 
     def dir(self, name, mode=0o40755, **kw):
         key = self._name(name)
-        entry = len(self.out)
+        begin = len(self.out)
         self._entry(mode, **kw)
-        self.stack.append([entry, key, []])
+        self.stack.append([begin, key, []])
 
     def end(self, change=None):
         """change: may return another list of (hash, offset, size)."""
-        entry, key, children = self.stack.pop()
+        begin, key, children = self.stack.pop()
         start = len(self.out)
         items = sorted(children)
         table = [(h, start - pos, size) for h, pos, size in items]
@@ -294,7 +302,7 @@ class Pxar:
             table = change(table, start)
         table = search_tree(table)
         size = 16 + 24 * (len(table) + 1)
-        table.append((TAIL, start - entry, size))
+        table.append((TAIL, start - begin, size))
         self._record(GOODBYE,
                      b"".join(struct.pack("<QQQ", *i) for i in table))
         if self.stack:
