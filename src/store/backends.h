@@ -18,8 +18,9 @@ int store_mem_new(struct store **ret);
  * base/X; ".chunks/..." is itself; other keys are below base/.pbs3fs/objects/.
  * Listing descends into directories only, follows no symlink, leaves out
  * temporary files and hidden directories, and answers a zero-size chunk file as
- * absent.  Etags are made of inode, size and change time.  Opens with O_NOATIME
- * where that is allowed.
+ * absent.  store_stat of ".chunks" is about that directory, so that an empty
+ * datastore can be told from none.  Etags are made of inode, size and change
+ * time.  Opens with O_NOATIME where that is allowed.
  * -ENOENT, -ENOTDIR with a message.
  */
 int store_dir_new(const char *base, struct store **ret);

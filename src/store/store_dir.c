@@ -14,6 +14,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/num.h"
+#include "base/str.h"
 #include "store/dir.h"
 
 /* A file that is written in place may shrink between stat and read. */
@@ -196,6 +197,14 @@ dir_stat(struct store *s, const char *key, deadline_t deadline,
 	struct stat st;
 
 	(void)deadline;
+	if (streq(key, ".chunks")) {
+		if (fstatat(d->fd, key, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			return dir_path_is_absent(-errno)
+				   ? 1
+				   : dir_failed(d, "look at", key, -errno);
+		dir_object_mark(ret);
+		return S_ISDIR(st.st_mode) ? 0 : 1;
+	}
 	if (dir_names_of_key(key, &n) != 0)
 		return 1;
 	if (n.is_mark) {
