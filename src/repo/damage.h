@@ -24,17 +24,21 @@ void damage_free(struct damage *d);
 /** damage_chunk(d, digest, why): why is copied, as "crc is wrong". */
 void damage_chunk(struct damage *d, const struct digest *digest,
     const char *why);
-/** damage_chunk_path(d, digest, path, off, len): a file that needs it. */
+/** damage_chunk_path(d, digest, path, off, len): a file that needs it, and
+ * where; nothing happens if the chunk is not known as damaged. */
 void damage_chunk_path(struct damage *d, const struct digest *digest,
     const char *path, uint64_t off, uint64_t len);
 /** damage_object(d, key, why): an index, blob, manifest or archive. */
 void damage_object(struct damage *d, const char *key, const char *why);
+/** damage_count(d): of chunks and objects, also those beyond the maximum. */
 size_t damage_count(struct damage *d);
 
-/** damage_text(d, out): one line per finding, names escaped:
+/** damage_text(d, out): one line per finding, names escaped, end exclusive:
  *  chunk <digest> <why>
  *      <path> bytes <off>-<end>
- *  object <key> <why> */
+ *      (<n> more)
+ *  object <key> <why>
+ *  (<n> more) */
 void damage_text(struct damage *d, struct str *out);
 
 #endif
