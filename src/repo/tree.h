@@ -20,7 +20,8 @@ struct tree_file {
 	uint64_t size;		/* of the object */
 	int64_t mtime;
 	const char *etag;	/* "" if unknown */
-	struct tree_snap *snap;
+	struct tree_snap *snap;		/* NULL: owner or notes of the group */
+	struct tree_group *group;
 };
 
 struct tree_snap {
@@ -36,7 +37,7 @@ struct tree_snap {
 struct tree_group {
 	enum backup_type type;
 	const char *id;
-	const struct tree_file *owner, *notes;	/* or NULL; snap is NULL */
+	const struct tree_file *owner, *notes;	/* or NULL */
 	struct tree_snap *snaps;	/* sorted by time */
 	size_t n_snaps;
 	struct tree_ns *ns;
@@ -55,10 +56,18 @@ struct tree_ns {
 struct tree {
 	unsigned refs;		/* private: atomic */
 	struct tree_ns *root;
+	struct tree_ns *all_ns;	/* every namespace, parents before children,
+				 * in the order of tree_ns_cmp; first the root */
+	size_t n_ns;
 	size_t n_groups, n_snaps, n_files;
 	size_t n_ignored;	/* objects that are none of the format's */
 	int64_t listed_at;	/* epoch seconds */
 };
+
+/*
+ * A group is in the tree if it has an owner or a snapshot: Proxmox Backup
+ * leaves the notes of a forgotten group behind.
+ */
 
 /* Building: keys (below the datastore's prefix) in any order. */
 struct tree_builder;
@@ -81,6 +90,11 @@ const struct tree_file *tree_find_file(const struct tree_snap *s,
     const char *name);
 /** tree_latest(g): the newest finished snapshot, or NULL. */
 const struct tree_snap *tree_latest(const struct tree_group *g);
+
+/** tree_ns_cmp(a, b): the order of namespace paths: by component. */
+int tree_ns_cmp(const char *a, const char *b);
+/** tree_group_cmp(a, b): the order of groups within a namespace. */
+int tree_group_cmp(const struct tree_group *a, const struct tree_group *b);
 
 /** tree_file_key(f, out): the object's key. */
 int tree_file_key(const struct tree_file *f, char out[KEY_MAX + 1]);
