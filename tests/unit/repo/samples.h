@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef UNIT_REPO_SAMPLES_H
+#define UNIT_REPO_SAMPLES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "repo/chunks.h"
+
+struct slow_store;
+
+/* Fills p with bytes that depend on the seed and compress by about half. */
+void sample_bytes(void *p, size_t len, uint32_t seed);
+
+/* Puts a chunk of such bytes into the store and says what it is called. */
+struct chunk_id sample_chunk(struct slow_store *s, size_t len, uint32_t seed);
+
+/*
+ * Puts snapshot host/h1 of that time into the store, with chunks, a fixed
+ * index "disk.img.fidx" of n_chunks chunks of 64 KiB, the last one half as
+ * long, a blob "a.conf.blob" that says "conf\n", an owner and a manifest.
+ */
+#define SAMPLE_CHUNK (64 * 1024)
+void sample_snapshot(struct slow_store *s, int64_t time, unsigned n_chunks);
+
+/* The same chunks of any sizes as a dynamic index. */
+struct index *sample_index(struct slow_store *s, const uint32_t *sizes,
+    size_t n);
+
+#endif
