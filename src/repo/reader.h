@@ -15,6 +15,7 @@ struct index;
  */
 struct reader;
 
+/** reader_new(c, x, ret): c is borrowed, a reference of x is taken. */
 int reader_new(struct chunks *c, struct index *x, struct reader **ret);
 struct reader *reader_ref(struct reader *r);
 void reader_unref(struct reader *r);
@@ -28,10 +29,13 @@ int reader_pread(struct reader *r, void *p, size_t len, uint64_t off,
 
 /**
  * reader_read(r, off, len, fn, arg):
- * [off, off + len) lies within the stream.  fn is called once, on any thread,
+ * [off, off + len) lies within the stream (else -EINVAL).  At most
+ * READER_IOV_MAX pieces; they are the chunks themselves, not copies, unless
+ * the chunks are tiny.  fn is called once, on any thread,
  * perhaps before this returns; the memory behind iov is valid until fn
  * returns.  All or nothing: one bad chunk fails the call.
  */
+#define READER_IOV_MAX 64
 typedef void reader_fn(void *arg, int err, const struct iovec *iov, int n);
 void reader_read(struct reader *r, uint64_t off, size_t len, reader_fn *fn,
     void *arg);
