@@ -32,7 +32,7 @@ struct repo_opts {
 
 /**
  * repo_open(s, o, ret):
- * Takes s over.  Lists .cnt/; if the store cannot be reached and there is a
+ * Takes s over, also on error.  Lists .cnt/; if the store cannot be reached and there is a
  * kept listing, that is used, with a warning.  -ENOENT with a message if there
  * is no datastore.
  */
@@ -50,7 +50,9 @@ struct tree *repo_tree(struct repo *r);
 bool repo_is_offline(struct repo *r);
 
 struct repo_changes {
-	size_t added, removed, changed;	/* objects */
+	/* Objects; a namespace counts as one, a change of protection as a
+	 * changed one. */
+	size_t added, removed, changed;
 	size_t snaps_added, snaps_removed;
 };
 /** repo_refresh(r, ret): lists again and replaces the tree.  ret may be NULL.
@@ -62,16 +64,19 @@ enum repo_flags {
 };
 
 /**
- * Small objects, fetched when first needed and kept in memory as long as they
- * are in use.  Errors: -EAGAIN with REPO_NOWAIT; -EBADMSG after a second
+ * Small objects, fetched when first needed; those used last stay in memory
+ * within a bound, so hold on to what is in use.  Errors: -EAGAIN with REPO_NOWAIT; -EBADMSG after a second
  * fetch was no better, and it is in the damage list; -ENOENT if the store has
  * no such object; -EIO and friends of the store.
  */
 int repo_manifest(struct repo *r, const struct tree_snap *s, unsigned flags,
     struct manifest **ret);
+/** repo_index(r, f, flags, ret): compared with the manifest, if that is good and
+ * knows it. */
 int repo_index(struct repo *r, const struct tree_file *f, unsigned flags,
     struct index **ret);
-/** repo_blob(r, f, flags, ret): decoded.  -ENOKEY if encrypted. */
+/** repo_blob(r, f, flags, ret): decoded, and compared likewise.  -ENOKEY if
+ * encrypted. */
 int repo_blob(struct repo *r, const struct tree_file *f, unsigned flags,
     struct buf **ret);
 /** repo_text(r, f, flags, ret): owner or notes as stored, at most 1 MiB. */

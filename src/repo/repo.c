@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "repo/repo.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/lock.h"
+#include "base/log.h"
+#include "repo/chunks.h"
+#include "repo/damage.h"
+#include "repo/listing.h"
+#include "repo/objects.h"
+#include "repo/tree.h"
+#include "repo/tree_diff.h"
+#include "store/store.h"
+
+#define TIMEOUT_DEFAULT_MS 60000
+
+struct repo {
+	struct store *store;		/* owned */
+	struct damage *damage;		/* owned */
+	struct chunks *chunks;		/* owned */
+	struct objects *objects;	/* owned */
+	char *listing;			/* owned; NULL: not kept */
+	unsigned timeout_ms;
+
+	pthread_mutex_t lock;		/* guards the rest */
+	pthread_cond_t refreshed;
+	bool refreshing;		/* somebody lists */
+	bool offline;
+	struct tree *tree;		/* shared: one reference */
+};
+
+/* Where the objects of a listing go. */
+struct lister {
+	struct tree_builder *builder;
+	struct listing *kept;		/* or NULL */
+	bool any;
+};
+
+static int
+list_object(void *arg, const char *key, const struct store_object *o)
+{
+	struct lister *l = arg;
+	int r;
+
+	l->any = true;
+	r = tree_builder_add(l->builder, key, o->size, o->mtime, o->etag);
+	if (r == 0 && l->kept != NULL && store_key_is_valid(key))
+		r = listing_add(l->kept, key, o);
+	return r;
+}
+
+static int
+found_one(void *arg, const char *key, const struct store_object *o)
+{
+	(void)arg;
+	(void)key;
+	(void)o;
+	return 1;
+}
+
+/* There is nothing in .cnt/: an empty datastore, or none?  A bucket that is in
+ * use has a marker, all others have chunks or at least the place for them. */
+static int
+check_empty(struct repo *r)
+{
+	struct store_object o;
+	int err;
+
+	err = store_stat(r->store, ".in-use", deadline_in(r->timeout_ms), &o);
+	if (err <= 0)
+		return err;
+	err = store_list(r->store, ".chunks/", NULL, found_one, NULL);
+	if (err != 0)
+		return err < 0 ? err : 0;
+	err = store_stat(r->store, ".chunks", deadline_in(r->timeout_ms), &o);
+	if (err <= 0)
+		return err;
+	log_err("no datastore here: there are no groups, no chunks and no "
+	    "marker\nhint: check the path, or the bucket and the name of the "
+	    "datastore in it");
+	return -ENOENT;
+}
+
+static void
+keep(struct repo *r, struct listing *l, int64_t listed_at)
+{
+	int err;
+
+	err = listing_save(l, r->listing, listed_at);
+	if (err < 0)
+		log_warn("listing %s: cannot keep it: %s\nhint: a mount while "
+		    "the store is away will show an older one or fail",
+		    r->listing, strerror(-err));
+}
+
+/* The hierarchy as the store has it now. */
+static int
+list_tree(struct repo *r, struct tree **ret)
+{
+	struct lister l = {0};
+	struct tree *t;
+	int err;
+
+	err = tree_builder_new(&l.builder);
+	if (err < 0)
+		return err;
+	if (r->listing != NULL)
+		err = listing_new(&l.kept);
+	if (err == 0)
+		err = store_list(r->store, ".cnt/", NULL, list_object, &l);
+	if (err == 0 && !l.any)
+		err = check_empty(r);
+	if (err != 0) {
+		tree_builder_free(l.builder);
+		goto out;
+	}
+	err = tree_builder_finish(l.builder, &t);
+	if (err < 0)
+		goto out;
+	if (l.kept != NULL)
+		keep(r, l.kept, t->listed_at);
+	*ret = t;
+out:
+	listing_free(l.kept);
+	return err;
+}
+
+/* Errors that say nothing of the datastore, only that nobody answered. */
+static bool
+is_outage(int err)
+{
+	switch (err) {
+	case -EHOSTDOWN:
+	case -EHOSTUNREACH:
+	case -ENETDOWN:
+	case -ENETUNREACH:
+	case -ECONNREFUSED:
+	case -ECONNRESET:
+	case -ETIMEDOUT:
+	case -EAGAIN:
+	case -EIO:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* The hierarchy as it was when the store could last be reached. */
+static int
+load_kept(struct repo *r, int why, struct tree **ret)
+{
+	char when[CLOCK_UTC_LEN + 1] = "an unknown time";
+	struct lister l = {0};
+	struct tree *t;
+	int64_t at = 0;
+	int err;
+
+	err = tree_builder_new(&l.builder);
+	if (err < 0)
+		return err;
+	err = listing_load(r->listing, list_object, &l, &at);
+	if (err < 0) {
+		tree_builder_free(l.builder);
+		if (err != -ENOENT)
+			log_warn("listing %s: cannot use it: %s", r->listing,
+			    strerror(-err));
+		return err;
+	}
+	err = tree_builder_finish(l.builder, &t);
+	if (err < 0)
+		return err;
+	t->listed_at = at;
+	clock_format_utc(when, at);
+	log_warn("the store cannot be reached (%s): showing what was in it at "
+	    "%s\nhint: what is not in the cache cannot be read now; refresh "
+	    "when the store is back", strerror(-why), when);
+	*ret = t;
+	return 0;
+}
+
+static int
+open_tree(struct repo *r)
+{
+	int err;
+
+	err = list_tree(r, &r->tree);
+	if (err == 0 || !is_outage(err) || r->listing == NULL)
+		return err;
+	if (load_kept(r, err, &r->tree) < 0)
+		return err;
+	r->offline = true;
+	return 0;
+}
+
+int
+repo_open(struct store *s, const struct repo_opts *o, struct repo **ret)
+{
+	const struct chunks_opts chunks = {
+	    .memory = o->memory,
+	    .fetchers = o->fetchers,
+	    .decoders = o->decoders,
+	    .timeout_ms = o->timeout_ms,
+	};
+	struct repo *r;
+	int err;
+
+	r = calloc(1, sizeof(*r));
+	if (r == NULL)
+		goto err_store;
+	r->store = s;
+	r->timeout_ms = o->timeout_ms != 0 ? o->timeout_ms :
+	    TIMEOUT_DEFAULT_MS;
+	pthread_mutex_init(&r->lock, NULL);
+	err = cond_init(&r->refreshed);
+	if (err < 0)
+		goto err_lock;
+	if (o->listing != NULL) {
+		r->listing = strdup(o->listing);
+		err = r->listing == NULL ? -ENOMEM : 0;
+	}
+	if (err == 0)
+		err = damage_new(&r->damage);
+	if (err == 0)
+		err = open_tree(r);
+	if (err == 0)
+		err = objects_new(s, r->damage, r->timeout_ms, &r->objects);
+	if (err == 0)
+		err = chunks_new(s, r->damage, &chunks, &r->chunks);
+	if (err < 0) {
+		repo_free(r);
+		return err;
+	}
+	*ret = r;
+	return 0;
+
+err_lock:
+	pthread_mutex_destroy(&r->lock);
+	free(r);
+	store_free(s);
+	return err;
+err_store:
+	store_free(s);
+	return -ENOMEM;
+}
+
+void
+repo_shutdown(struct repo *r)
+{
+	store_shutdown(r->store);
+	if (r->chunks != NULL)
+		chunks_shutdown(r->chunks);
+	if (r->objects != NULL)
+		objects_shutdown(r->objects);
+}
+
+void
+repo_free(struct repo *r)
+{
+	if (r == NULL)
+		return;
+	repo_shutdown(r);
+	chunks_free(r->chunks);
+	objects_free(r->objects);
+	tree_unref(r->tree);
+	damage_free(r->damage);
+	store_free(r->store);
+	free(r->listing);
+	pthread_cond_destroy(&r->refreshed);
+	pthread_mutex_destroy(&r->lock);
+	free(r);
+}
+
+struct store *
+repo_store(struct repo *r)
+{
+	return r->store;
+}
+
+struct chunks *
+repo_chunks(struct repo *r)
+{
+	return r->chunks;
+}
+
+struct damage *
+repo_damage(struct repo *r)
+{
+	return r->damage;
+}
+
+struct tree *
+repo_tree(struct repo *r)
+{
+	LOCK(&r->lock);
+	return tree_ref(r->tree);
+}
+
+bool
+repo_is_offline(struct repo *r)
+{
+	LOCK(&r->lock);
+	return r->offline;
+}
+
+int
+repo_refresh(struct repo *r, struct repo_changes *ret)
+{
+	struct tree *new, *old = NULL;
+	int err;
+
+	/* One after the other, or an older listing could replace a newer. */
+	pthread_mutex_lock(&r->lock);
+	while (r->refreshing)
+		pthread_cond_wait(&r->refreshed, &r->lock);
+	r->refreshing = true;
+	pthread_mutex_unlock(&r->lock);
+
+	err = list_tree(r, &new);
+
+	pthread_mutex_lock(&r->lock);
+	if (err == 0) {
+		old = r->tree;
+		r->tree = tree_ref(new);
+		r->offline = false;
+	}
+	r->refreshing = false;
+	pthread_cond_signal(&r->refreshed);
+	pthread_mutex_unlock(&r->lock);
+	if (err < 0)
+		return err;
+	if (ret != NULL)
+		tree_diff(old, new, ret);
+	tree_unref(old);
+	tree_unref(new);
+	return 0;
+}
+
+static int
+get_object(struct repo *r, enum object_kind kind, const struct tree_file *f,
+    unsigned flags, void **ret)
+{
+	struct object_want w;
+	int err;
+
+	err = object_want_file(&w, kind, f);
+	if (err < 0)
+		return err;
+	return objects_get(r->objects, &w, flags, ret);
+}
+
+int
+repo_manifest(struct repo *r, const struct tree_snap *s, unsigned flags,
+    struct manifest **ret)
+{
+	const struct tree_file *f = tree_find_file(s, "index.json.blob");
+	void *value;
+	int err;
+
+	if (f == NULL)
+		return -ENOENT;
+	err = get_object(r, OBJECT_MANIFEST, f, flags, &value);
+	if (err == 0)
+		*ret = value;
+	return err;
+}
+
+int
+repo_index(struct repo *r, const struct tree_file *f, unsigned flags,
+    struct index **ret)
+{
+	void *value;
+	int err;
+
+	err = get_object(r, OBJECT_INDEX, f, flags, &value);
+	if (err == 0)
+		*ret = value;
+	return err;
+}
+
+int
+repo_blob(struct repo *r, const struct tree_file *f, unsigned flags,
+    struct buf **ret)
+{
+	void *value;
+	int err;
+
+	err = get_object(r, OBJECT_BLOB, f, flags, &value);
+	if (err == 0)
+		*ret = value;
+	return err;
+}
+
+int
+repo_text(struct repo *r, const struct tree_file *f, unsigned flags,
+    struct buf **ret)
+{
+	void *value;
+	int err;
+
+	err = get_object(r, OBJECT_TEXT, f, flags, &value);
+	if (err == 0)
+		*ret = value;
+	return err;
+}
+
+void
+repo_prefetch_snap(struct repo *r, const struct tree_snap *s)
+{
+	const struct tree_file *f;
+	struct object_want w;
+	enum archive_kind kind;
+	size_t i;
+
+	/* The manifest goes first: the blobs are checked against it. */
+	f = tree_find_file(s, "index.json.blob");
+	if (f != NULL && object_want_file(&w, OBJECT_MANIFEST, f) == 0)
+		objects_prefetch(r->objects, &w);
+	for (i = 0; i < s->n_files; i++) {
+		kind = archive_kind(s->files[i].name);
+		if (kind == ARCHIVE_BLOB &&
+		    object_want_file(&w, OBJECT_BLOB, &s->files[i]) == 0)
+			objects_prefetch(r->objects, &w);
+	}
+}
