@@ -111,13 +111,13 @@ def test_damage_is_an_error(fx, tmp):
     bad = os.path.join(fx["damaged"], "chunk-missing")
     p = run("cat", bad, "host/h1/latest/root/var/log/big.log", check=False,
             text=False)
-    assert p.returncode == 1
+    assert p.returncode == 3
     p = run("export", bad, "host/h1/latest/root", check=False, text=False)
-    assert p.returncode == 1
+    assert p.returncode == 3
     assert b"big.log" in p.stderr
     bad = os.path.join(fx["damaged"], "chunk-vm-missing")
     p = run("export", bad, VM + "/drive-scsi0.img", check=False, text=False)
-    assert p.returncode == 1
+    assert p.returncode == 3
 
 
 def test_export_to_full_disk(ok):
@@ -192,9 +192,9 @@ def test_configuration(fx, mounts, tmp):
     with open(conf, "w") as f:
         f.write(f"[mine]\nbackend = dir\npath = {fx['damaged']}/ok\n"
                 f"cache = {tmp}/c\nstate = {tmp}/s\n")
-    out = run("ls", "mine", "-o", f"config={conf}").stdout
+    out = run("ls", "--config", conf, "mine").stdout
     assert out.split() == ["host", "vm"]
-    p = run("ls", "other", "-o", f"config={conf}", check=False)
+    p = run("ls", "--config", conf, "other", check=False)
     assert p.returncode != 0
     assert "other" in p.stderr
 
@@ -206,6 +206,6 @@ def test_bad_configuration(tmp):
                        ("[a]\nno-such-thing = 1\n", "no-such-thing")):
         with open(conf, "w") as f:
             f.write(text)
-        p = run("ls", "a", "-o", f"config={conf}", check=False)
+        p = run("ls", "--config", conf, "a", check=False)
         assert p.returncode != 0
         assert word in p.stderr, p.stderr

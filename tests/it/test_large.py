@@ -64,8 +64,7 @@ def test_entering_reads_that_directory(new_bucket, mounts, tmp):
     b = new_bucket(fixtures.store_objects(s.path, "store"))
     chunks = len(s.chunks)
     assert chunks > 70
-    m = mounts(b.store, f"cache={tmp}/c", f"state={tmp}/s", "readahead=0",
-               *b.options())
+    m = mounts(b.store, f"cache={tmp}/c", f"state={tmp}/s", *b.options())
     os.listdir(m / snap.rel)
     mark = b.gateway.mark()
     assert len(os.listdir(m / snap.rel + "/root")) == 10

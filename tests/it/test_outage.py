@@ -123,7 +123,7 @@ def look_around(m, data):
 @pytest.mark.parametrize("how", OUTAGES)
 def test_outage(how, data, mounts, tmp):
     m = mounts(data.store, f"cache={tmp}/c", f"state={tmp}/s",
-               f"timeout={DEADLINE}", "readahead=0", *data.options())
+               f"timeout={DEADLINE}", *data.options())
     image = m / data.image
     assert read_at(image, 0) == pbsgen.noise(4 << 20, 0)[8192:12288]
     os.listdir(m / data.snap)
