@@ -28,8 +28,10 @@ int fuse_mount_new(struct vfs *v, const char *mountpoint,
     const struct fuse_mount_opts *o, struct fuse_mount **ret);
 /**
  * fuse_mount_run(m, ready, arg): serves until the mount is gone or SIGTERM or
- * SIGINT came; ready is called when requests are being answered.  SIGHUP
- * refreshes.
+ * SIGINT came; ready is called, on another thread, when requests are being
+ * answered.  SIGHUP refreshes.  A signal to end unmounts; if the mount is in
+ * use, it goes on for those who use it until a second one.  The repository is
+ * shut down on return.
  */
 int fuse_mount_run(struct fuse_mount *m, void (*ready)(void *arg), void *arg);
 void fuse_mount_free(struct fuse_mount *m);

@@ -154,6 +154,12 @@ err_v:
 }
 
 void
+vfs_shutdown(struct vfs *v)
+{
+	repo_shutdown(v->repo);
+}
+
+void
 vfs_free(struct vfs *v)
 {
 	if (v == NULL)

@@ -51,6 +51,8 @@ struct vfs_opts {
 
 /** vfs_new(r, o, ret): r is borrowed.  -ENOENT, -ENOTDIR for subdir. */
 int vfs_new(struct repo *r, const struct vfs_opts *o, struct vfs **ret);
+/** vfs_shutdown(v): what waits for the store fails soon. */
+void vfs_shutdown(struct vfs *v);
 void vfs_free(struct vfs *v);
 
 struct vfs_attr {

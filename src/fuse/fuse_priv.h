@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef FUSE_FUSE_PRIV_H
+#define FUSE_FUSE_PRIV_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include <fuse_lowlevel.h>
+
+#include "base/workq.h"
+#include "fuse/fuse_mount.h"
+#include "vfs/vfs.h"
+
+struct vfs_dir;
+struct vfs_file;
+
+/*
+ * An open file or directory, as the kernel knows it.  Listed, because the
+ * kernel does not release what was open when a mount ends.
+ */
+struct handle {
+	struct vfs_file *file;		/* owned reference, or NULL */
+	struct vfs_dir *dir;		/* owned, or NULL */
+	LIST_ENTRY(handle) link;
+};
+
+struct fuse_mount {
+	struct vfs *v;			/* borrowed */
+	struct fuse_session *se;	/* owned */
+	char *mountpoint;		/* owned; absolute */
+	struct fuse_mount_opts opts;	/* strings are not kept */
+	struct workq *pool;		/* owned: requests that have to wait */
+	bool mounted;			/* still to be unmounted by us */
+
+	pthread_mutex_t lock;		/* guards all below */
+	pthread_cond_t changed;
+	unsigned reads;			/* under way in the vfs */
+	LIST_HEAD(handles, handle) handles;
+	bool refresh;			/* asked for by SIGHUP */
+	bool ending;
+};
+
+/* fuse_ll.c */
+extern const struct fuse_lowlevel_ops fuse_ll_ops;
+
+/* fuse_call.c: a request, tried on the thread that read it, and again on a
+ * thread that may wait. */
+struct call {
+	struct work work;
+	struct fuse_mount *m;
+	fuse_req_t req;
+	/* Replies and returns 0, or returns -errno and has not replied. */
+	int (*fn)(struct call *c, unsigned flags);
+	fuse_ino_t ino;
+	size_t size;
+	off_t off;
+	struct fuse_file_info fi;
+	const char *name;	/* valid while fn runs */
+	char *own_name;		/* owned, while it waits for a thread */
+};
+void call_run(struct call *c);
+/** call_errno(r): what the kernel is told. */
+int call_errno(int r);
+
+/* Replies; each answers the request. */
+int reply_entry(struct call *c, const struct vfs_attr *a);
+void reply_fill(struct fuse_entry_param *e, const struct vfs_attr *a);
+double reply_timeout(const struct vfs_attr *a);
+
+/* fuse_data.c: directories and files that are open. */
+void data_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void data_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+    struct fuse_file_info *fi);
+void data_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+    struct fuse_file_info *fi);
+void data_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void data_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+    struct fuse_file_info *fi);
+void data_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
+    struct fuse_file_info *fi);
+void data_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+/** data_end(m): waits for reads under way and closes what is open. */
+void data_end(struct fuse_mount *m);
+
+/* fuse_perm.c */
+/**
+ * perm_check(c, before): after an operation below a directory whose
+ * attributes, before, were provisional: whether the caller may do that with
+ * the real ones.  mask is R_OK, X_OK.  0, -EACCES.
+ */
+int perm_check(struct call *c, const struct vfs_attr *before, int mask);
+/** perm_before(c, ret): what to give perm_check later. */
+void perm_before(struct call *c, struct vfs_attr *ret);
+
+#endif

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "fuse/fuse_priv.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/io.h"
+#include "base/lock.h"
+#include "base/log.h"
+#include "base/num.h"
+
+#define LOOP_THREADS 8
+#define READ_AHEAD_KB "4096"
+#define KICK_MS 100
+
+extern char **environ;
+
+/* Where a signal handler puts what came: it can reach nothing else. */
+static volatile int signal_fd = -1;
+
+static void
+on_signal(int sig)
+{
+	int saved = errno;
+	unsigned char c = (unsigned char)sig;
+	ssize_t n = write(signal_fd, &c, 1);
+
+	(void)n;
+	errno = saved;
+}
+
+/* Only there to interrupt a wait. */
+static void
+on_kick(int sig)
+{
+	(void)sig;
+}
+
+struct run {
+	struct fuse_mount *m;
+	void (*ready)(void *arg);
+	void *arg;
+	int pipe[2];
+	pthread_t loop, control, refresher;
+	bool asked;		/* of the control thread: to end */
+	bool over;		/* guarded by m->lock: the loop has returned */
+};
+
+/*
+ * Unmounting, so that the loop ends by itself when the last user has gone.
+ */
+static int
+fusermount(const char *mountpoint, bool lazy)
+{
+	const char *argv[] = {"fusermount3", "-q", lazy ? "-uz" : "-u", "--",
+	    mountpoint, NULL};
+	int r, status;
+	pid_t pid;
+
+	r = posix_spawnp(&pid, argv[0], NULL, NULL,
+	    (char *const *)(uintptr_t)argv, environ);
+	if (r != 0)
+		return -r;
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EBUSY;
+}
+
+static int
+detach(const char *mountpoint, bool lazy)
+{
+	if (umount2(mountpoint, (lazy ? MNT_DETACH : 0) | UMOUNT_NOFOLLOW) == 0)
+		return 0;
+	return errno == EPERM ? fusermount(mountpoint, lazy) : -errno;
+}
+
+static void
+end_now(struct run *x)
+{
+	struct timespec pause = {.tv_nsec = KICK_MS * 1000000L};
+	bool over = false;
+
+	fuse_session_exit(x->m->se);
+	/* The loop looks only when a wait is interrupted, and may just be
+	 * about to wait. */
+	while (!over) {
+		pthread_kill(x->loop, SIGUSR2);
+		nanosleep(&pause, NULL);
+		LOCK(&x->m->lock);
+		over = x->over;
+	}
+}
+
+static void
+end_gently(struct run *x)
+{
+	int r;
+
+	r = detach(x->m->mountpoint, false);
+	if (r == -EBUSY) {
+		r = detach(x->m->mountpoint, true);
+		if (r == 0)
+			log_warn("%s is in use: it is unmounted and ends when "
+			    "the last user has gone\nhint: another signal ends "
+			    "it now", x->m->mountpoint);
+	}
+	if (r < 0) {
+		log_err("cannot unmount %s: %s", x->m->mountpoint,
+		    strerror(-r));
+		end_now(x);
+	}
+}
+
+static void *
+control_main(void *arg)
+{
+	struct run *x = arg;
+	unsigned char sig;
+
+	for (;;) {
+		if (read(x->pipe[0], &sig, 1) != 1) {
+			if (errno == EINTR)
+				continue;
+			break;
+		}
+		if (sig == 0)
+			break;
+		if (sig == SIGHUP) {
+			LOCK(&x->m->lock);
+			x->m->refresh = true;
+			pthread_cond_broadcast(&x->m->changed);
+		} else if (x->asked) {
+			end_now(x);
+		} else {
+			x->asked = true;
+			end_gently(x);
+		}
+	}
+	return NULL;
+}
+
+/* The kernel's own readahead is small for what a chunk costs to fetch. */
+static void
+raise_read_ahead(const struct stat *st)
+{
+	_cleanup_close_ int fd = -1;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb",
+	    major(st->st_dev), minor(st->st_dev));
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || io_write_full(fd, READ_AHEAD_KB,
+	    strlen(READ_AHEAD_KB)) < 0)
+		log_debug("%s cannot be set, readahead of the kernel stays as "
+		    "it is", path);
+}
+
+/* True when a refresh is due, false when all ends. */
+static bool
+wait_for_refresh(struct fuse_mount *m)
+{
+	deadline_t due = m->opts.refresh_s > 0 ?
+	    deadline_in((uint64_t)m->opts.refresh_s * 1000) : 0;
+	int r = 0;
+
+	LOCK(&m->lock);
+	while (!m->ending && !m->refresh && r != -ETIMEDOUT) {
+		if (due != 0)
+			r = cond_wait_until(&m->changed, &m->lock, due);
+		else
+			pthread_cond_wait(&m->changed, &m->lock);
+	}
+	m->refresh = false;
+	return !m->ending;
+}
+
+/* A thread that serves no request: what it tells the kernel may make that ask
+ * for something first. */
+static void *
+refresher_main(void *arg)
+{
+	struct run *x = arg;
+	struct stat st;
+	int r;
+
+	/* That this is answered shows that requests are. */
+	if (stat(x->m->mountpoint, &st) == 0) {
+		if (x->ready != NULL)
+			x->ready(x->arg);
+		raise_read_ahead(&st);
+	} else {
+		log_err("%s does not answer: %s", x->m->mountpoint,
+		    strerror(errno));
+	}
+	while (wait_for_refresh(x->m)) {
+		r = vfs_refresh(x->m->v);
+		if (r < 0)
+			log_warn("cannot refresh the listing: %s",
+			    strerror(-r));
+	}
+	return NULL;
+}
+
+/* Handlers instead of a mask: threads that others started do not block these
+ * signals. */
+struct handlers {
+	struct sigaction term, intr, hup, usr2, pipe;
+};
+
+static void
+handlers_set(struct handlers *old)
+{
+	struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+
+	sigemptyset(&sa.sa_mask);
+	sigaction(SIGTERM, &sa, &old->term);
+	sigaction(SIGINT, &sa, &old->intr);
+	sigaction(SIGHUP, &sa, &old->hup);
+	sa.sa_handler = on_kick;
+	sa.sa_flags = 0;
+	sigaction(SIGUSR2, &sa, &old->usr2);
+	sa.sa_handler = SIG_IGN;
+	sigaction(SIGPIPE, &sa, &old->pipe);
+}
+
+static void
+handlers_restore(const struct handlers *old)
+{
+	sigaction(SIGTERM, &old->term, NULL);
+	sigaction(SIGINT, &old->intr, NULL);
+	sigaction(SIGHUP, &old->hup, NULL);
+	sigaction(SIGUSR2, &old->usr2, NULL);
+	sigaction(SIGPIPE, &old->pipe, NULL);
+}
+
+static int
+loop(struct run *x)
+{
+	struct fuse_loop_config *config = fuse_loop_cfg_create();
+	int r;
+
+	if (config == NULL)
+		return -ENOMEM;
+	fuse_loop_cfg_set_clone_fd(config, 1);
+	fuse_loop_cfg_set_max_threads(config, LOOP_THREADS);
+	r = fuse_session_loop_mt(x->m->se, config);
+	fuse_loop_cfg_destroy(config);
+	/* Nobody is left to wait for an answer. */
+	vfs_shutdown(x->m->v);
+	return r > 0 || r == -ENODEV ? 0 : r;
+}
+
+static void
+tell_over(struct run *x)
+{
+	unsigned char end = 0;
+	ssize_t n;
+
+	{
+		LOCK(&x->m->lock);
+		x->over = true;
+		x->m->ending = true;
+		pthread_cond_broadcast(&x->m->changed);
+	}
+	n = write(x->pipe[1], &end, 1);
+	(void)n;
+}
+
+int
+fuse_mount_run(struct fuse_mount *m, void (*ready)(void *arg), void *arg)
+{
+	struct run x = {
+	    .m = m,
+	    .ready = ready,
+	    .arg = arg,
+	    .loop = pthread_self(),
+	};
+	struct handlers old;
+	int r;
+
+	if (pipe2(x.pipe, O_CLOEXEC) < 0)
+		return -errno;
+	signal_fd = x.pipe[1];
+	handlers_set(&old);
+	r = -pthread_create(&x.control, NULL, control_main, &x);
+	if (r < 0)
+		goto out;
+	r = -pthread_create(&x.refresher, NULL, refresher_main, &x);
+	if (r < 0) {
+		tell_over(&x);
+		pthread_join(x.control, NULL);
+		goto out;
+	}
+	r = loop(&x);
+	tell_over(&x);
+	pthread_join(x.control, NULL);
+	pthread_join(x.refresher, NULL);
+	/* What is mounted there now is not ours. */
+	if (r == 0 || x.asked)
+		m->mounted = false;
+out:
+	handlers_restore(&old);
+	signal_fd = -1;
+	close(x.pipe[0]);
+	close(x.pipe[1]);
+	return r;
+}

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "fuse/fuse_priv.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/lock.h"
+#include "base/log.h"
+
+/* Requests that wait for the store at the same time. */
+#define POOL_THREADS 256
+
+static void
+lib_log(enum fuse_log_level level, const char *fmt, va_list ap)
+{
+	char text[1024];
+	size_t n;
+
+	if (vsnprintf(text, sizeof(text), fmt, ap) < 0)
+		return;
+	n = strlen(text);
+	while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == ' '))
+		text[--n] = '\0';
+	if (n == 0)
+		return;
+	log_msg(level <= FUSE_LOG_ERR ? LOG_LVL_ERR :
+	    level == FUSE_LOG_WARNING ? LOG_LVL_WARN :
+	    level <= FUSE_LOG_INFO ? LOG_LVL_INFO : LOG_LVL_DEBUG, "%s", text);
+}
+
+static void
+told_entry(void *arg, uint64_t parent, const char *name)
+{
+	struct fuse_mount *m = arg;
+	int r;
+
+	r = fuse_lowlevel_notify_inval_entry(m->se, parent, name,
+	    strlen(name));
+	if (r < 0 && r != -ENOENT)
+		log_debug("the kernel cannot forget %s: %s", name,
+		    strerror(-r));
+}
+
+static void
+told_inode(void *arg, uint64_t ino)
+{
+	struct fuse_mount *m = arg;
+	int r;
+
+	r = fuse_lowlevel_notify_inval_inode(m->se, ino, 0, 0);
+	if (r < 0 && r != -ENOENT)
+		log_debug("the kernel cannot forget inode %#llx: %s",
+		    (unsigned long long)ino, strerror(-r));
+}
+
+static int
+make_args(const struct fuse_mount_opts *o, struct fuse_args *args)
+{
+	_cleanup_free_ char *name = NULL;
+	char *opts = NULL;
+	int bad;
+
+	if (asprintf(&name, "fsname=%s",
+	    o->fsname != NULL ? o->fsname : o->source) < 0) {
+		name = NULL;
+		return -ENOMEM;
+	}
+	bad = fuse_opt_add_opt(&opts, "ro") |
+	    fuse_opt_add_opt(&opts, "subtype=pbs3fs") |
+	    fuse_opt_add_opt_escaped(&opts, name);
+	if (o->allow_other)
+		bad |= fuse_opt_add_opt(&opts, "allow_other");
+	else if (o->allow_root)
+		bad |= fuse_opt_add_opt(&opts, "allow_root");
+	if (o->default_permissions)
+		bad |= fuse_opt_add_opt(&opts, "default_permissions");
+	if (o->debug)
+		bad |= fuse_opt_add_opt(&opts, "debug");
+	if (bad == 0)
+		bad = fuse_opt_add_arg(args, "pbs3fs") |
+		    fuse_opt_add_arg(args, "-o") |
+		    fuse_opt_add_arg(args, opts);
+	free(opts);
+	return bad == 0 ? 0 : -ENOMEM;
+}
+
+/* Better sentences than those of the library. */
+static int
+check_mountpoint(const char *mountpoint, char **ret)
+{
+	struct stat st;
+	int r;
+
+	if (stat(mountpoint, &st) < 0) {
+		r = -errno;
+		log_err("mount point %s: %s%s%s", mountpoint, strerror(-r),
+		    r == -ENOTCONN ? "\nhint: a file system died there, "
+		    "umount it first: umount -l " : "",
+		    r == -ENOTCONN ? mountpoint : "");
+		return r;
+	}
+	if (!S_ISDIR(st.st_mode)) {
+		log_err("mount point %s: not a directory", mountpoint);
+		return -ENOTDIR;
+	}
+	*ret = realpath(mountpoint, NULL);
+	return *ret != NULL ? 0 : -errno;
+}
+
+static int
+init_locks(struct fuse_mount *m)
+{
+	int r;
+
+	r = -pthread_mutex_init(&m->lock, NULL);
+	if (r < 0)
+		return r;
+	r = cond_init(&m->changed);
+	if (r < 0)
+		pthread_mutex_destroy(&m->lock);
+	return r;
+}
+
+int
+fuse_mount_new(struct vfs *v, const char *mountpoint,
+    const struct fuse_mount_opts *o, struct fuse_mount **ret)
+{
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	struct fuse_mount *m = calloc(1, sizeof(*m));
+	int r;
+
+	if (m == NULL)
+		return -ENOMEM;
+	r = init_locks(m);
+	if (r < 0) {
+		free(m);
+		return r;
+	}
+	m->v = v;
+	m->opts = *o;
+	LIST_INIT(&m->handles);
+	fuse_set_log_func(lib_log);
+	r = check_mountpoint(mountpoint, &m->mountpoint);
+	if (r < 0)
+		goto err;
+	r = make_args(o, &args);
+	if (r < 0)
+		goto err;
+	r = workq_new("fuse", POOL_THREADS, &m->pool);
+	if (r < 0)
+		goto err;
+	m->se = fuse_session_new(&args, &fuse_ll_ops, sizeof(fuse_ll_ops), m);
+	if (m->se == NULL) {
+		log_err("cannot start a FUSE session");
+		r = -EIO;
+		goto err;
+	}
+	if (fuse_session_mount(m->se, m->mountpoint) != 0) {
+		log_err("cannot mount on %s%s", m->mountpoint, o->allow_other ||
+		    o->allow_root ? "\nhint: a normal user needs "
+		    "user_allow_other in /etc/fuse.conf for allow_other and "
+		    "allow_root" : "");
+		r = -EIO;
+		goto err;
+	}
+	m->mounted = true;
+	vfs_listen(v, &(struct vfs_listener){
+	    .entry = told_entry, .inode = told_inode, .arg = m});
+	fuse_opt_free_args(&args);
+	*ret = m;
+	return 0;
+
+err:
+	fuse_opt_free_args(&args);
+	fuse_mount_free(m);
+	return r;
+}
+
+void
+fuse_mount_free(struct fuse_mount *m)
+{
+	if (m == NULL)
+		return;
+	if (m->mounted)
+		fuse_session_unmount(m->se);
+	workq_free(m->pool);
+	data_end(m);
+	if (m->se != NULL) {
+		vfs_listen(m->v, &(struct vfs_listener){0});
+		fuse_session_destroy(m->se);
+	}
+	pthread_cond_destroy(&m->changed);
+	pthread_mutex_destroy(&m->lock);
+	free(m->mountpoint);
+	free(m);
+}
