@@ -72,20 +72,23 @@ int
 s3_cred_static(const char *access, const char *secret, const char *token,
     struct s3_cred **ret)
 {
+	struct s3_keys keys = {0};
 	struct s3_cred *c;
-	int r = new_cred(NULL, &c);
+	int r = cred_set(&keys, access, secret, token);
 
-	if (r < 0)
-		return r;
-	r = cred_set(&c->now.keys, access, secret, token);
 	if (r < 0) {
 		log_err("credentials: access key, secret key or token is empty, "
 			"too long or not plain text");
-		s3_cred_free(c);
-		return r;
+		goto out;
 	}
+	r = new_cred(NULL, &c);
+	if (r < 0)
+		goto out;
+	c->now.keys = keys;
 	*ret = c;
-	return 0;
+out:
+	explicit_bzero(&keys, sizeof(keys));
+	return r;
 }
 
 int
