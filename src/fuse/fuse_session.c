@@ -14,7 +14,7 @@
 /* Requests that wait for the store at the same time. */
 #define POOL_THREADS 256
 
-static void
+__attribute__((format(printf, 2, 0))) static void
 lib_log(enum fuse_log_level level, const char *fmt, va_list ap)
 {
 	char text[1024];
