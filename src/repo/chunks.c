@@ -679,6 +679,9 @@ fetch(struct chunks *c, const struct entry *e, const char *key,
 		return -ENOENT;
 	if (r == -EFBIG)
 		return -EBADMSG;
+	/* Throttled, and not "ask again without STORE_LOCAL". */
+	if (r == -EAGAIN && !(flags & STORE_LOCAL))
+		return -EIO;
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&c->lock);

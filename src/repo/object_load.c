@@ -196,6 +196,9 @@ attempt(const struct object_load *l, unsigned flags, void **ret,
 		snprintf(why, WHY_MAX, "larger than it may be");
 		return -EBADMSG;
 	}
+	/* Throttled, and not "ask again without STORE_LOCAL". */
+	if (r == -EAGAIN && !(flags & STORE_LOCAL))
+		return -EIO;
 	if (r < 0)
 		return r;
 	switch (l->id->kind) {

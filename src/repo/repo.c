@@ -168,7 +168,7 @@ load_kept(struct repo *r, int why, struct tree **ret)
 		tree_builder_free(l.builder);
 		if (err != -ENOENT)
 			log_warn("listing %s: cannot use it: %s", r->listing,
-			    strerror(-err));
+			    err == -EBADMSG ? "it is damaged" : strerror(-err));
 		return err;
 	}
 	err = tree_builder_finish(l.builder, &t);

@@ -303,7 +303,11 @@ a_missing_chunk_is_reported(void **state)
 static void
 a_transport_error_is_no_damage(void **state)
 {
-	static const int errors[] = {-EIO, -EHOSTDOWN, -ETIMEDOUT, -EACCES};
+	static const int errors[][2] = {{-EIO, -EIO},
+	    {-EHOSTDOWN, -EHOSTDOWN}, {-ETIMEDOUT, -ETIMEDOUT},
+	    {-EACCES, -EACCES},
+	    /* Throttled; nobody may take it for "ask again, and wait". */
+	    {-EAGAIN, -EIO}};
 	struct chunk_id id;
 	struct buf *b;
 	struct fix f;
@@ -313,8 +317,8 @@ a_transport_error_is_no_damage(void **state)
 	for (i = 0; i < ARRAY_SIZE(errors); i++) {
 		setup(&f, NULL);
 		id = sample_chunk(f.s, 4096, 1);
-		slow_store_fail(f.s, errors[i], 1);
-		assert_int_equal(chunks_get(f.c, &id, &b), errors[i]);
+		slow_store_fail(f.s, errors[i][0], 1);
+		assert_int_equal(chunks_get(f.c, &id, &b), errors[i][1]);
 		assert_int_equal(damage_count(f.damage), 0);
 		/* And not remembered. */
 		check(&f, &id, 1);
