@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
+#include "base/lock.h"
 #include "vfs/vfs.h"
 
 /* As good as for ever, and far from overflowing anything in the kernel. */
@@ -87,6 +87,11 @@ call_run(struct call *c)
 
 	c->m = fuse_req_userdata(c->req);
 	r = c->fn(c, VFS_NOWAIT);
+	{
+		LOCK(&c->m->lock);
+		c->m->stats.requests++;
+		c->m->stats.waited += r == -EAGAIN;
+	}
 	if (r == -EAGAIN)
 		r = call_later(c);
 	if (r < 0)

@@ -18,6 +18,15 @@
 /* The kernel takes up to 1024 pieces at once, and a header is one. */
 #define IOV_LIMIT 512
 
+void
+fuse_mount_stats(struct fuse_mount *m, struct fuse_mount_stats *ret)
+{
+	LOCK(&m->lock);
+
+	*ret = m->stats;
+	ret->reading = m->reads;
+}
+
 static struct handle *
 handle_of(const struct fuse_file_info *fi)
 {
@@ -25,17 +34,34 @@ handle_of(const struct fuse_file_info *fi)
 }
 
 static struct handle *
-handle_new(struct fuse_mount *m, struct vfs_file *f, struct vfs_dir *d)
+handle_new(struct call *c, struct vfs_file *f, struct vfs_dir *d)
 {
-	struct handle *h = malloc(sizeof(*h));
+	struct handle *h = calloc(1, sizeof(*h));
 
 	if (h == NULL)
 		return NULL;
 	h->file = f;
 	h->dir = d;
-	LOCK(&m->lock);
-	LIST_INSERT_HEAD(&m->handles, h, link);
+	h->ino = c->ino;
+	h->pid = fuse_req_ctx(c->req)->pid;
+	LOCK(&c->m->lock);
+	LIST_INSERT_HEAD(&c->m->handles, h, link);
+	c->m->stats.open++;
 	return h;
+}
+
+bool
+data_is_listing(struct call *c, fuse_ino_t dir)
+{
+	pid_t pid = fuse_req_ctx(c->req)->pid;
+	struct handle *h;
+
+	LOCK(&c->m->lock);
+	LIST_FOREACH(h, &c->m->handles, link)
+		if (h->dir != NULL && h->ino == dir && h->pid == pid &&
+		    !h->at_end)
+			return true;
+	return false;
 }
 
 static void
@@ -52,6 +78,7 @@ handle_close(struct fuse_mount *m, struct handle *h)
 	{
 		LOCK(&m->lock);
 		LIST_REMOVE(h, link);
+		m->stats.open--;
 	}
 	handle_free(h);
 }
@@ -91,13 +118,15 @@ do_opendir(struct call *c, unsigned flags)
 	if (r < 0)
 		return r;
 	r = perm_check(c, &before, R_OK);
-	h = r == 0 ? handle_new(c->m, NULL, d) : NULL;
+	h = r == 0 ? handle_new(c, NULL, d) : NULL;
 	if (h == NULL) {
 		vfs_closedir(d);
 		return r < 0 ? r : -ENOMEM;
 	}
 	c->fi.fh = (uintptr_t)h;
-	c->fi.cache_readdir = vfs_is_snapshot(c->m->v, c->ino);
+	/* The hierarchy is listed from memory, and seeing its listings tells
+	 * who is at it (provisional attributes). */
+	c->fi.cache_readdir = c->ino != VFS_ROOT && !fuse_in_hierarchy(c->ino);
 	c->fi.keep_cache = c->fi.cache_readdir;
 	/* The opener was interrupted: nobody will release it. */
 	if (fuse_reply_open(c->req, &c->fi) == -ENOENT)
@@ -165,7 +194,9 @@ listing_dots(struct listing *l)
 			return 1;
 	}
 	if (l->c->off < DOTDOT) {
-		if (vfs_parent(l->c->m->v, l->c->ino, VFS_NOWAIT, &up) < 0)
+		/* Inside of an archive it would have to be searched for. */
+		if (fuse_in_hierarchy(l->c->ino) && vfs_parent(l->c->m->v,
+		    l->c->ino, VFS_NOWAIT, &up) < 0)
 			up = INO_UNKNOWN;
 		e.attr.st_ino = up;
 		return listing_add(l, "..", &e, DOTDOT);
@@ -189,6 +220,10 @@ list(struct call *c, unsigned flags, bool plus)
 	/* What was found before an error is delivered before it. */
 	if (r < 0 && (l.used == 0 || r == -EAGAIN))
 		return r;
+	if (l.used == 0) {
+		LOCK(&c->m->lock);
+		handle_of(&c->fi)->at_end = true;
+	}
 	fuse_reply_buf(c->req, buf, l.used);
 	return 0;
 }
@@ -233,7 +268,7 @@ do_open(struct call *c, unsigned flags)
 	r = vfs_open(c->m->v, c->ino, flags, &f);
 	if (r < 0)
 		return r;
-	h = handle_new(c->m, f, NULL);
+	h = handle_new(c, f, NULL);
 	if (h == NULL) {
 		vfs_close(f);
 		return -ENOMEM;
@@ -307,6 +342,7 @@ data_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	{
 		LOCK(&m->lock);
 		m->reads++;
+		m->stats.reads++;
 	}
 	vfs_read(handle_of(fi)->file, (uint64_t)off, size, read_done, req);
 }

@@ -32,6 +32,17 @@ ll_init(void *userdata, struct fuse_conn_info *conn)
 	conn->time_gran = 1;
 }
 
+/*
+ * Who reads a directory and asks for its entries while at it wants a listing,
+ * as `ls -l` does; that must not cost the opening of archives.  Who asks for
+ * one of them at another time gets what is true.
+ */
+static unsigned
+provisional(struct call *c, fuse_ino_t parent, unsigned flags)
+{
+	return data_is_listing(c, parent) ? flags | VFS_PROVISIONAL : flags;
+}
+
 static int
 do_lookup(struct call *c, unsigned flags)
 {
@@ -39,7 +50,10 @@ do_lookup(struct call *c, unsigned flags)
 	int r, e;
 
 	perm_before(c, &before);
-	r = vfs_lookup(c->m->v, c->ino, c->name, flags, &a);
+	r = vfs_lookup(c->m->v, c->ino, c->name, flags | VFS_PROVISIONAL, &a);
+	if (r == 0 && !a.stable && S_ISDIR(a.st.st_mode))
+		r = vfs_lookup(c->m->v, c->ino, c->name,
+		    provisional(c, c->ino, flags), &a);
 	if (r == 0 || r == -ENOENT) {
 		e = perm_check(c, &before, X_OK);
 		if (e < 0)
@@ -78,9 +92,16 @@ static int
 do_getattr(struct call *c, unsigned flags)
 {
 	struct vfs_attr a;
+	uint64_t parent;
 	int r;
 
-	r = vfs_getattr(c->m->v, c->ino, flags, &a);
+	r = vfs_getattr(c->m->v, c->ino, flags | VFS_PROVISIONAL, &a);
+	if (r == 0 && !a.stable && S_ISDIR(a.st.st_mode)) {
+		r = vfs_parent(c->m->v, c->ino, flags, &parent);
+		if (r == 0)
+			r = vfs_getattr(c->m->v, c->ino,
+			    provisional(c, parent, flags), &a);
+	}
 	if (r < 0)
 		return r;
 	fuse_reply_attr(c->req, &a.st, reply_timeout(&a));

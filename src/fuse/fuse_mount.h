@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct vfs;
 
@@ -35,5 +36,16 @@ int fuse_mount_new(struct vfs *v, const char *mountpoint,
  */
 int fuse_mount_run(struct fuse_mount *m, void (*ready)(void *arg), void *arg);
 void fuse_mount_free(struct fuse_mount *m);
+
+struct fuse_mount_stats {
+	uint64_t requests;	/* all but reads */
+	uint64_t waited;	/* of them: not answered from memory */
+	uint64_t reads;
+	uint64_t refreshes;
+	unsigned open;		/* files and directories */
+	unsigned reading;	/* reads under way */
+};
+/** fuse_mount_stats(m, ret): since the mount.  Any thread. */
+void fuse_mount_stats(struct fuse_mount *m, struct fuse_mount_stats *ret);
 
 #endif

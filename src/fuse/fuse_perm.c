@@ -8,18 +8,17 @@
 
 #include "base/cleanup.h"
 
-/* Numbers of the hierarchy have the top bit set; others never change. */
-#define HIERARCHY ((uint64_t)1 << 63)
-
 void
 perm_before(struct call *c, struct vfs_attr *ret)
 {
 	ret->stable = true;
 	if (!c->m->opts.default_permissions)
 		return;
-	if (c->ino != VFS_ROOT && (c->ino & HIERARCHY) == 0)
+	/* What an archive holds is never made up. */
+	if (c->ino != VFS_ROOT && !fuse_in_hierarchy(c->ino))
 		return;
-	if (vfs_getattr(c->m->v, c->ino, VFS_NOWAIT, ret) < 0)
+	if (vfs_getattr(c->m->v, c->ino, VFS_NOWAIT | VFS_PROVISIONAL,
+	    ret) < 0)
 		ret->stable = false;
 }
 

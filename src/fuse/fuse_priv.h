@@ -24,6 +24,9 @@ struct vfs_file;
 struct handle {
 	struct vfs_file *file;		/* owned reference, or NULL */
 	struct vfs_dir *dir;		/* owned, or NULL */
+	fuse_ino_t ino;
+	pid_t pid;			/* who opened it */
+	bool at_end;			/* of a directory: all was read */
 	LIST_ENTRY(handle) link;
 };
 
@@ -38,6 +41,7 @@ struct fuse_mount {
 	pthread_mutex_t lock;		/* guards all below */
 	pthread_cond_t changed;
 	unsigned reads;			/* under way in the vfs */
+	struct fuse_mount_stats stats;
 	LIST_HEAD(handles, handle) handles;
 	bool refresh;			/* asked for by SIGHUP */
 	bool ending;
@@ -45,6 +49,13 @@ struct fuse_mount {
 
 /* fuse_ll.c */
 extern const struct fuse_lowlevel_ops fuse_ll_ops;
+
+/** fuse_in_hierarchy(ino): not inside of an archive; VFS_ROOT may be either. */
+static inline bool
+fuse_in_hierarchy(fuse_ino_t ino)
+{
+	return (ino & (uint64_t)1 << 63) != 0;
+}
 
 /* fuse_call.c: a request, tried on the thread that read it, and again on a
  * thread that may wait. */
@@ -82,6 +93,9 @@ void data_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 void data_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
     struct fuse_file_info *fi);
 void data_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+/** data_is_listing(c, dir): whether the caller is in the middle of reading that
+ * directory. */
+bool data_is_listing(struct call *c, fuse_ino_t dir);
 /** data_end(m): waits for reads under way and closes what is open. */
 void data_end(struct fuse_mount *m);
 

@@ -210,6 +210,8 @@ refresher_main(void *arg)
 		if (r < 0)
 			log_warn("cannot refresh the listing: %s",
 			    strerror(-r));
+		LOCK(&x->m->lock);
+		x->m->stats.refreshes += r == 0;
 	}
 	return NULL;
 }

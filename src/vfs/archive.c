@@ -396,6 +396,23 @@ archive_get(struct vfs *v, const struct node *n, unsigned flags,
 	return 0;
 }
 
+static int
+no_payload(struct archive *a)
+{
+	const char *meta = strstr(a->key, ".mpxar.didx");
+	struct str key = {0};
+
+	log_limited(LOG_LVL_ERR, "%s: the payload of the archive is missing",
+	    a->path);
+	str_addn(&key, a->key, meta != NULL ? (size_t)(meta - a->key) :
+	    strlen(a->key));
+	str_add(&key, ".ppxar.didx");
+	damage_object(repo_damage(a->v->repo), str_get(&key),
+	    "the payload of the archive is missing");
+	str_fini(&key);
+	return -EIO;
+}
+
 int
 archive_payload(struct vfs *v, struct archive *a, const struct node *n,
     unsigned flags, struct reader **ret)
@@ -412,13 +429,8 @@ archive_payload(struct vfs *v, struct archive *a, const struct node *n,
 			return 0;
 		}
 	}
-	if (f == NULL) {
-		log_limited(LOG_LVL_ERR, "%s: the payload of the archive is "
-		    "missing", a->path);
-		damage_object(repo_damage(v->repo), a->key,
-		    "the payload of the archive is missing");
-		return -EIO;
-	}
+	if (f == NULL)
+		return no_payload(a);
 	r = repo_index(v->repo, f, flags, &x);
 	if (r < 0)
 		return r == -ENOENT ? -EIO : r;

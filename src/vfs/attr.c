@@ -10,6 +10,7 @@
 #include "vfs/gen.h"
 #include "vfs/links.h"
 #include "vfs/node.h"
+#include "vfs/root.h"
 #include "vfs/vfs_priv.h"
 
 /* What programs should read and copy in. */
@@ -40,24 +41,31 @@ attr_type(const struct node *n)
 	return n->kind == NODE_LATEST ? S_IFLNK : S_IFREG;
 }
 
-static void
-fill_root(const struct node *n, struct vfs_attr *ret)
+static int
+fill_root(struct vfs *v, struct nodes *t, struct node *n, unsigned flags,
+    struct vfs_attr *ret)
 {
 	const struct node_root_attr *root = atomic_load(&n->archive->root);
 
+	if (root == NULL && (flags & VFS_PROVISIONAL) == 0) {
+		if ((flags & VFS_NOWAIT) != 0)
+			return -EAGAIN;
+		root_learn(v->roots, t, n);
+		root = atomic_load(&n->archive->root);
+	}
 	if (root == NULL) {
-		/* To know them the archive would have to be fetched. */
 		ret->st.st_mode = S_IFDIR | 0755;
 		ret->st.st_uid = 0;
 		ret->st.st_gid = 0;
 		ret->stable = false;
-		return;
+		return 0;
 	}
 	ret->st.st_mode = root->mode;
 	ret->st.st_uid = root->uid;
 	ret->st.st_gid = root->gid;
 	ret->st.st_mtim.tv_sec = root->mtime_sec;
 	ret->st.st_mtim.tv_nsec = root->mtime_nsec;
+	return 0;
 }
 
 static int
@@ -77,7 +85,8 @@ fill_generated(struct vfs *v, const struct node *n, struct vfs_attr *ret)
 }
 
 int
-attr_node(struct vfs *v, struct node *n, unsigned flags, struct vfs_attr *ret)
+attr_node(struct vfs *v, struct nodes *t, struct node *n, unsigned flags,
+    struct vfs_attr *ret)
 {
 	uint64_t size;
 	int r;
@@ -90,15 +99,16 @@ attr_node(struct vfs *v, struct node *n, unsigned flags, struct vfs_attr *ret)
 	ret->st.st_gid = v->gid;
 	ret->st.st_mtim.tv_sec = n->mtime;
 	if (n->kind == NODE_FILE) {
-		r = snap_learn(v, n, flags);
+		r = snap_learn(v, n, flags & VFS_NOWAIT);
 		if (r < 0)
 			return r;
 	}
 	switch (attr_type(n)) {
 	case S_IFDIR:
 		ret->st.st_mode = S_IFDIR | 0555;
-		if (node_is_archive(n))
-			fill_root(n, ret);
+		r = node_is_archive(n) ? fill_root(v, t, n, flags, ret) : 0;
+		if (r < 0)
+			return r;
 		break;
 	case S_IFLNK:
 		ret->st.st_mode = S_IFLNK | 0777;
@@ -186,8 +196,8 @@ vfs_getattr(struct vfs *v, uint64_t ino, unsigned flags, struct vfs_attr *ret)
 	r = place_find(v, ino, &p);
 	if (r < 0)
 		return r;
-	r = p.pos != 0 ? getattr_entry(v, &p, flags, ret) :
-	    attr_node(v, p.node, flags, ret);
+	r = p.pos != 0 ? getattr_entry(v, &p, flags & VFS_NOWAIT, ret) :
+	    attr_node(v, p.nodes, p.node, flags, ret);
 	place_fini(&p);
 	return r;
 }

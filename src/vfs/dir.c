@@ -76,7 +76,7 @@ vfs_lookup(struct vfs *v, uint64_t parent, const char *name, unsigned flags,
 	if (streq(name, "."))
 		return vfs_getattr(v, parent, flags, ret);
 	if (streq(name, "..")) {
-		r = vfs_parent(v, parent, flags, &up);
+		r = vfs_parent(v, parent, flags & VFS_NOWAIT, &up);
 		return r < 0 ? r : vfs_getattr(v, up, flags, ret);
 	}
 	if (strlen(name) > VFS_NAME_MAX)
@@ -84,15 +84,15 @@ vfs_lookup(struct vfs *v, uint64_t parent, const char *name, unsigned flags,
 	r = place_find(v, parent, &p);
 	if (r < 0)
 		return r;
-	r = check_dir(v, &p, flags);
+	r = check_dir(v, &p, flags & VFS_NOWAIT);
 	if (r < 0)
 		goto out;
 	if (p.pos != 0 || node_is_archive(p.node)) {
-		r = lookup_entry(v, &p, name, flags, ret);
+		r = lookup_entry(v, &p, name, flags & VFS_NOWAIT, ret);
 		goto out;
 	}
 	n = node_child(p.node, name);
-	r = n != NULL ? attr_node(v, n, flags, ret) : -ENOENT;
+	r = n != NULL ? attr_node(v, p.nodes, n, flags, ret) : -ENOENT;
 out:
 	place_fini(&p);
 	return r;
@@ -238,7 +238,8 @@ readdir_nodes(struct vfs_dir *d, uint64_t cookie, bool want_attr,
 		e.type = attr_type(n);
 		e.attr = NULL;
 		if (want_attr) {
-			r = attr_node(d->v, n, flags, &attr);
+			r = attr_node(d->v, d->place.nodes, n,
+			    flags | VFS_PROVISIONAL, &attr);
 			if (r == -EAGAIN)
 				return lo == first ? -EAGAIN : 0;
 			/* What fails for one is told to who asks for it. */

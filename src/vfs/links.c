@@ -21,7 +21,7 @@
 
 /* Counting at once is worth reading this much. */
 #define META_MAX (16 * MIB)	/* all of a metadata stream, a catalog */
-#define V1_MAX (64 * MIB)	/* all of a v1 archive */
+#define V1_MAX (64 * MIB)	/* all of a v1 archive that has links */
 #define SEEN_MAX ((size_t)1 << 20)
 
 enum state {
@@ -197,7 +197,7 @@ count(struct vfs *v, struct archive *a, const struct node *n,
 			r = ask_catalog(v, n);
 			if (r == 0)
 				return EXACT;
-			if (size > V1_MAX)
+			if (r < 0 || size > V1_MAX)
 				return SEEN;
 		} else if (size > META_MAX) {
 			return SEEN;

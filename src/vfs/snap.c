@@ -38,8 +38,32 @@ csum_head(const struct digest *d)
 	return v != 0 ? v : 1;
 }
 
+/* Files that the manifest promises and the store does not have. */
 static void
-learn_from_manifest(const struct manifest *m, struct node *snap)
+report_missing(struct vfs *v, const struct manifest *m, struct node *snap)
+{
+	const char *why = "the manifest lists it, but the store has no such "
+	    "object";
+	const struct tree_snap *s = snap->snap;
+	char key[KEY_MAX + 1];
+	size_t i;
+
+	/* Of a snapshot the size means: this has been done. */
+	if (atomic_exchange(&snap->size, 0) != NODE_SIZE_UNKNOWN)
+		return;
+	for (i = 0; i < m->n_files; i++) {
+		if (tree_find_file(s, m->files[i].name) != NULL ||
+		    key_file(key, s->group->ns->path, s->group->type,
+		    s->group->id, s->time, m->files[i].name) < 0)
+			continue;
+		log_warn("%s: %s", key, why);
+		damage_object(repo_damage(v->repo), key, why);
+	}
+}
+
+static void
+learn_from_manifest(struct vfs *v, const struct manifest *m,
+    struct node *snap)
 {
 	const struct manifest_file *f;
 	struct node *n;
@@ -59,6 +83,7 @@ learn_from_manifest(const struct manifest *m, struct node *snap)
 		atomic_store(&n->csum, csum_head(&f->csum));
 		atomic_store(&n->size, f->size);
 	}
+	report_missing(v, m, snap);
 }
 
 /* 1 if the manifest is of no use, so that files must speak for themselves. */
@@ -75,7 +100,7 @@ read_manifest(struct vfs *v, struct node *snap, unsigned flags)
 		return 1;
 	if (r < 0)
 		return r;
-	learn_from_manifest(m, snap);
+	learn_from_manifest(v, m, snap);
 	manifest_unref(m);
 	return 0;
 }

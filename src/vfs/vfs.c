@@ -16,6 +16,7 @@
 #include "vfs/ino.h"
 #include "vfs/node.h"
 #include "vfs/report.h"
+#include "vfs/root.h"
 #include "vfs/vfs_priv.h"
 
 _Static_assert((int)VFS_NOWAIT == (int)REPO_NOWAIT, "flags are passed down");
@@ -125,11 +126,14 @@ vfs_new(struct repo *r, const struct vfs_opts *o, struct vfs **ret)
 	e = reports_new(v, &v->reports);
 	if (e < 0)
 		goto err_dirs;
+	e = roots_new(v, &v->roots);
+	if (e < 0)
+		goto err_reports;
 	tree = repo_tree(r);
 	e = nodes_build(tree, o->all, NULL, &v->nodes);
 	tree_unref(tree);
 	if (e < 0)
-		goto err_reports;
+		goto err_roots;
 	e = find_root(v, o->subdir);
 	if (e < 0) {
 		vfs_free(v);
@@ -138,6 +142,8 @@ vfs_new(struct repo *r, const struct vfs_opts *o, struct vfs **ret)
 	*ret = v;
 	return 0;
 
+err_roots:
+	roots_free(v->roots);
 err_reports:
 	reports_free(v->reports);
 err_dirs:
@@ -164,7 +170,8 @@ vfs_free(struct vfs *v)
 {
 	if (v == NULL)
 		return;
-	/* Reports that wait still look at everything else. */
+	/* What these still do looks at everything else. */
+	roots_free(v->roots);
 	reports_free(v->reports);
 	dircache_free(v->dirs);
 	archives_free(v->archives);

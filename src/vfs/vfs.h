@@ -31,6 +31,9 @@ struct vfs;
 
 enum vfs_flags {
 	VFS_NOWAIT = 1,		/* same value as REPO_NOWAIT */
+	/* Of a lookup or getattr: for the root of an archive that was not
+	 * opened yet made-up attributes will do. */
+	VFS_PROVISIONAL = 2,
 };
 
 enum vfs_links {
@@ -58,7 +61,10 @@ void vfs_free(struct vfs *v);
 struct vfs_attr {
 	struct stat st;		/* st_ino is the number to use; st_size exact */
 	/* False while the attributes may still change without notice: the root
-	 * of an archive that was not opened yet, link counts, .pbs3fs files. */
+	 * of an archive that was not opened yet, link counts, .pbs3fs files.
+	 * A listing never opens an archive to tell what its root is like;
+	 * asking for the root itself does, unless VFS_PROVISIONAL is given or
+	 * the store does not answer in a moment. */
 	bool stable;
 };
 

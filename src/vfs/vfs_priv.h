@@ -15,6 +15,7 @@ struct node;
 struct nodes;
 struct pxar_entry;
 struct reports;
+struct roots;
 
 /* Names longer than what the kernel takes cannot be shown. */
 #define VFS_NAME_MAX 255
@@ -32,6 +33,7 @@ struct vfs {
 	struct archives *archives;	/* owned */
 	struct dircache *dirs;		/* owned */
 	struct reports *reports;	/* owned */
+	struct roots *roots;		/* owned */
 	struct {
 		vfs_generate_fn *fn;
 		void *arg;
@@ -60,7 +62,7 @@ int place_find(struct vfs *v, uint64_t ino, struct place *ret);
 void place_fini(struct place *p);
 
 /* attr.c */
-int attr_node(struct vfs *v, struct node *n, unsigned flags,
+int attr_node(struct vfs *v, struct nodes *t, struct node *n, unsigned flags,
     struct vfs_attr *ret);
 /** attr_entry(v, a, n, e, flags, ret): of an entry of the archive at n. */
 int attr_entry(struct vfs *v, struct archive *a, const struct node *n,
