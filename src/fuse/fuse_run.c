@@ -54,7 +54,8 @@ struct run {
 	void *arg;
 	int pipe[2];
 	pthread_t loop, control, refresher;
-	bool asked;		/* of the control thread: to end */
+	bool asked;		/* to end; of the control thread until joined */
+	bool forced;		/* unmounted, but not given up by its users */
 	bool over;		/* guarded by m->lock: the loop has returned */
 };
 
@@ -143,6 +144,7 @@ control_main(void *arg)
 			x->m->refresh = true;
 			pthread_cond_broadcast(&x->m->changed);
 		} else if (x->asked) {
+			x->forced = true;
 			end_now(x);
 		} else {
 			x->asked = true;
@@ -310,8 +312,9 @@ fuse_mount_run(struct fuse_mount *m, void (*ready)(void *arg), void *arg)
 	tell_over(&x);
 	pthread_join(x.control, NULL);
 	pthread_join(x.refresher, NULL);
-	/* What is mounted there now is not ours. */
-	if (r == 0 || x.asked)
+	/* The library sees for itself when a mount is gone, but not that what
+	 * is mounted there now may not be ours. */
+	if (x.forced)
 		m->mounted = false;
 out:
 	handlers_restore(&old);
