@@ -276,7 +276,7 @@ class Pxar:
     def hardlink(self, name, target, pos):
         """pos: what file() returned."""
         key = self._name(name)
-        self._record(HARDLINK, struct.pack("<Q", key[1] - pos)
+        self._record(HARDLINK, struct.pack("<Q", key[1] - pos & _M)
                      + target + b"\0")
         self._done(key)
 
