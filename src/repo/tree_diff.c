@@ -43,8 +43,10 @@ diff_snap(const struct tree_snap *a, const struct tree_snap *b,
 	while (fa != ea || fb != eb) {
 		r = fa == ea ? 1 : fb == eb ? -1 : strcmp(fa->name, fb->name);
 		diff_file(r <= 0 ? fa : NULL, r >= 0 ? fb : NULL, c);
-		fa += r <= 0;
-		fb += r >= 0;
+		if (r <= 0)
+			fa++;
+		if (r >= 0)
+			fb++;
 	}
 }
 
@@ -68,8 +70,10 @@ diff_group(const struct tree_group *a, const struct tree_group *b,
 		else
 			r = (sa->time > sb->time) - (sa->time < sb->time);
 		diff_snap(r <= 0 ? sa : NULL, r >= 0 ? sb : NULL, c);
-		sa += r <= 0;
-		sb += r >= 0;
+		if (r <= 0)
+			sa++;
+		if (r >= 0)
+			sb++;
 	}
 }
 
@@ -88,8 +92,10 @@ diff_ns(const struct tree_ns *a, const struct tree_ns *b,
 	while (ga != ea || gb != eb) {
 		r = ga == ea ? 1 : gb == eb ? -1 : tree_group_cmp(ga, gb);
 		diff_group(r <= 0 ? ga : NULL, r >= 0 ? gb : NULL, c);
-		ga += r <= 0;
-		gb += r >= 0;
+		if (r <= 0)
+			ga++;
+		if (r >= 0)
+			gb++;
 	}
 }
 
@@ -105,7 +111,9 @@ tree_diff(const struct tree *old, const struct tree *new,
 	while (a != ea || b != eb) {
 		r = a == ea ? 1 : b == eb ? -1 : tree_ns_cmp(a->path, b->path);
 		diff_ns(r <= 0 ? a : NULL, r >= 0 ? b : NULL, ret);
-		a += r <= 0;
-		b += r >= 0;
+		if (r <= 0)
+			a++;
+		if (r >= 0)
+			b++;
 	}
 }
