@@ -341,12 +341,15 @@ take_handle(struct http *h)
 	return curl_easy_init();
 }
 
-/* Handles are kept because TLS sessions are remembered with them. */
+/*
+ * Handles are kept because TLS sessions are remembered with them.  One that
+ * failed may be left in a state where options are refused.
+ */
 static void
-put_handle(struct http *h, CURL *e)
+put_handle(struct http *h, CURL *e, bool reusable)
 {
-	curl_easy_reset(e);
-	{
+	if (reusable) {
+		curl_easy_reset(e);
 		LOCK(&h->lock);
 		if (h->n_idle < IDLE_HANDLES) {
 			h->idle[h->n_idle++] = e;
@@ -386,13 +389,13 @@ http_perform(struct http *h, const struct http_request *req,
 		return -ENOMEM;
 	r = cond_init(&j.cond);
 	if (r < 0) {
-		put_handle(h, e);
+		put_handle(h, e, true);
 		return r;
 	}
 	r = xfer_init(&j.x, &h->env, e, req, ret);
 	if (r == 0) {
 		run(h, &j);
-		put_handle(h, steal(&j.x.easy));
+		put_handle(h, steal(&j.x.easy), ret->error == HTTP_OK);
 	}
 	xfer_fini(&j.x);
 	pthread_cond_destroy(&j.cond);

@@ -12,9 +12,10 @@
 #include "base/cleanup.h"
 #include "base/num.h"
 #include "base/rate.h"
+#include "base/str.h"
+#include "http/outcome.h"
 #include "http/tls.h"
 
-#define HEADERS_MAX (128 * 1024)
 #define IO_CHUNK (256 * 1024L)
 #define BODY_FIRST (64 * 1024)
 /* Below this rate, over the stall time, a connection is as good as dead. */
@@ -132,52 +133,24 @@ on_rewind(void *arg, curl_off_t off, int origin)
 	return CURL_SEEKFUNC_OK;
 }
 
-static bool
-is_space(char c)
-{
-	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
 static size_t
 on_header(char *p, size_t size, size_t n, void *arg)
 {
 	struct xfer *x = arg;
-	size_t len = size * n, name, i;
 
-	if (len >= 5 && strncasecmp(p, "HTTP/", 5) == 0) {
-		/* What came before was a 1xx. */
-		str_reset(&x->lines);
-		x->n_lines = 0;
-		return len;
-	}
-	for (name = 0; name < len && p[name] != ':'; name++)
-		;
-	if (name == len || name == 0)
-		return len;	/* the empty line, or nonsense */
-	if (memchr(p, '\0', len) != NULL) {
-		give_up(x, HTTP_E_BROKEN, "a header of the response has a NUL");
-		return 0;
-	}
-	for (i = 0; i < name; i++)
-		str_addc(&x->lines,
-		    p[i] >= 'A' && p[i] <= 'Z' ? (char)(p[i] + 32) : p[i]);
-	str_addn(&x->lines, "", 1);
-	for (i = name + 1; i < len && is_space(p[i]); i++)
-		;
-	for (; len > i && is_space(p[len - 1]); len--)
-		;
-	str_addn(&x->lines, p + i, len - i);
-	str_addn(&x->lines, "", 1);
-	x->n_lines++;
-	if (x->lines.len > HEADERS_MAX) {
+	switch (headers_add(&x->response_headers, p, size * n)) {
+	case 0:
+		return size * n;
+	case -EFBIG:
 		give_up(x, HTTP_E_TOO_LARGE, "the response has endless headers");
 		return 0;
-	}
-	if (str_error(&x->lines) < 0) {
+	case -EBADMSG:
+		give_up(x, HTTP_E_BROKEN, "a header of the response has a NUL");
+		return 0;
+	default:
 		give_up(x, HTTP_E_MEMORY, "out of memory");
 		return 0;
 	}
-	return size * n;
 }
 
 /*
@@ -405,7 +378,7 @@ xfer_fini(struct xfer *x)
 	if (x->easy != NULL)
 		curl_easy_cleanup(x->easy);
 	curl_slist_free_all(x->headers);
-	str_fini(&x->lines);
+	headers_fini(&x->response_headers);
 }
 
 int
@@ -436,113 +409,6 @@ xfer_resume(struct xfer *x)
 	 * transfer and is reported by the next curl_multi_perform. */
 	x->paused = false;
 	curl_easy_pause(x->easy, CURLPAUSE_CONT);
-}
-
-/* Did the connection come about, as far as TLS? */
-static bool
-was_connected(CURL *e)
-{
-	curl_off_t us = 0;
-
-	return curl_easy_getinfo(e, CURLINFO_PRETRANSFER_TIME_T, &us) ==
-	    CURLE_OK && us > 0;
-}
-
-static bool
-was_resolved(CURL *e)
-{
-	curl_off_t us = 0;
-
-	return curl_easy_getinfo(e, CURLINFO_NAMELOOKUP_TIME_T, &us) ==
-	    CURLE_OK && us > 0;
-}
-
-static bool
-proxy_refused(CURL *e)
-{
-	long code = 0;
-
-	return curl_easy_getinfo(e, CURLINFO_HTTP_CONNECTCODE, &code) ==
-	    CURLE_OK && code >= 300;
-}
-
-static enum http_error
-error_of(const struct xfer *x, CURLcode rc)
-{
-	/* The rest is deliberately HTTP_E_OTHER. */
-	switch ((int)rc) {
-	case CURLE_COULDNT_RESOLVE_HOST:
-		return HTTP_E_DNS;
-	case CURLE_COULDNT_RESOLVE_PROXY:
-	case CURLE_PROXY:
-		return HTTP_E_PROXY;
-	case CURLE_COULDNT_CONNECT:
-		return HTTP_E_CONNECT;
-	case CURLE_SSL_CONNECT_ERROR:
-		/* A connection that breaks during the handshake says nothing
-		 * about keys and certificates. */
-		if (strstr(x->errbuf, "pull function") != NULL ||
-		    strstr(x->errbuf, "push function") != NULL ||
-		    strstr(x->errbuf, "non-properly terminated") != NULL)
-			return HTTP_E_BROKEN;
-		return HTTP_E_TLS;
-	case CURLE_PEER_FAILED_VERIFICATION:
-	case CURLE_SSL_CACERT_BADFILE:
-	case CURLE_SSL_CERTPROBLEM:
-	case CURLE_SSL_CIPHER:
-	case CURLE_SSL_ISSUER_ERROR:
-	case CURLE_SSL_ENGINE_INITFAILED:
-	case CURLE_SSL_INVALIDCERTSTATUS:
-	case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
-	case CURLE_USE_SSL_FAILED:
-		return HTTP_E_TLS;
-	case CURLE_OPERATION_TIMEDOUT:
-		if (deadline_left(x->req->deadline) == 0 ||
-		    was_connected(x->easy))
-			return HTTP_E_TIMEOUT;
-		return was_resolved(x->easy) ? HTTP_E_CONNECT : HTTP_E_DNS;
-	case CURLE_PARTIAL_FILE:
-	case CURLE_GOT_NOTHING:
-	case CURLE_SEND_ERROR:
-	case CURLE_SEND_FAIL_REWIND:
-	case CURLE_WEIRD_SERVER_REPLY:
-	case CURLE_UNSUPPORTED_PROTOCOL:	/* HTTP/0.9 */
-	case CURLE_BAD_CONTENT_ENCODING:
-		return HTTP_E_BROKEN;
-	case CURLE_RECV_ERROR:
-		return proxy_refused(x->easy) ? HTTP_E_PROXY : HTTP_E_BROKEN;
-	case CURLE_OUT_OF_MEMORY:
-		return HTTP_E_MEMORY;
-	default:
-		return HTTP_E_OTHER;
-	}
-}
-
-/* One block for the array and its text, so that one free releases it. */
-static int
-take_headers(struct xfer *x)
-{
-	struct http_header *h;
-	size_t i, head;
-	char *text;
-
-	if (x->n_lines == 0)
-		return 0;
-	head = x->n_lines * sizeof(*h);
-	h = malloc(head + x->lines.len);
-	if (h == NULL)
-		return -ENOMEM;
-	text = (char *)h + head;
-	memcpy(text, x->lines.s, x->lines.len);
-	for (i = 0; i < x->n_lines; i++) {
-		h[i].name = text;
-		text += strlen(text) + 1;
-		h[i].value = text;
-		text += strlen(text) + 1;
-	}
-	x->res->headers = h;
-	x->res->n_headers = x->n_lines;
-	return 0;
 }
 
 void
@@ -578,18 +444,24 @@ xfer_finish(struct xfer *x, CURLcode rc)
 		return;
 	}
 	if (rc != CURLE_OK) {
-		xfer_fail(x, error_of(x, rc),
+		xfer_fail(x,
+		    outcome_error(x->easy, rc, x->errbuf, x->req->deadline),
 		    x->errbuf[0] != '\0' ? x->errbuf : curl_easy_strerror(rc));
 		return;
 	}
+	/* curl takes a connection that ends within the headers for an answer
+	 * without a body. */
 	if (curl_easy_getinfo(x->easy, CURLINFO_RESPONSE_CODE, &status) !=
-		CURLE_OK || status < 200 || status > 999) {
-		xfer_fail(x, HTTP_E_BROKEN, "the answer has no status");
+		CURLE_OK || status < 200 || status > 999 ||
+	    !x->response_headers.complete) {
+		xfer_fail(x, HTTP_E_BROKEN, "the answer is incomplete");
 		return;
 	}
 	if (res->body == NULL)
 		res->body = buf_new(0);
-	if (res->body == NULL || take_headers(x) < 0) {
+	if (res->body == NULL ||
+	    headers_take(&x->response_headers, &res->headers,
+		&res->n_headers) < 0) {
 		xfer_fail(x, HTTP_E_MEMORY, "out of memory");
 		return;
 	}

@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
-#include "base/str.h"
+#include "http/headers.h"
 #include "http/http.h"
 
 struct rate;
@@ -41,8 +41,7 @@ struct xfer {
 	struct http_response *res;		/* borrowed */
 	CURL *easy;				/* owned */
 	struct curl_slist *headers;		/* owned */
-	struct str lines;	/* response headers: name NUL value NUL ... */
-	size_t n_lines;
+	struct headers response_headers;
 	size_t sent;		/* bytes of the request body handed out */
 	size_t got;		/* bytes of the response body in res->body */
 	bool paused;

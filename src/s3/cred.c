@@ -351,9 +351,10 @@ s3_cred_get(struct s3_cred *c, struct s3_keys *ret)
 	return 0;
 }
 
-void
+bool
 s3_cred_refused(struct s3_cred *c)
 {
 	LOCK(&c->lock);
 	c->refused = true;
+	return c->load != NULL;
 }

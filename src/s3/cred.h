@@ -2,6 +2,8 @@
 #ifndef S3_CRED_H
 #define S3_CRED_H
 
+#include <stdbool.h>
+
 /*
  * Where keys come from.  They are read again before they expire.  Any thread.
  */
@@ -30,7 +32,7 @@ void s3_cred_free(struct s3_cred *c);
 /** s3_cred_get(c, ret): the keys as they are now. */
 int s3_cred_get(struct s3_cred *c, struct s3_keys *ret);
 /** s3_cred_refused(c): the server calls the keys expired: s3_cred_get reads
- * the source again. */
-void s3_cred_refused(struct s3_cred *c);
+ * the source again.  False if that cannot make a difference. */
+bool s3_cred_refused(struct s3_cred *c);
 
 #endif

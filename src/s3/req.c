@@ -392,8 +392,8 @@ attempt(struct s3 *c, const struct req *q, struct http_response *ret,
 	count_request(c, q->verb, outcome_of(ret));
 	count_bytes(c, ret->bytes_sent, ret->bytes_received);
 	v = judge(c, q, ret, e);
-	if (e->cause == S3_CAUSE_EXPIRED && c->o.cred != NULL)
-		s3_cred_refused(c->o.cred);
+	if (e->cause == S3_CAUSE_EXPIRED)
+		v.retry = c->o.cred != NULL && s3_cred_refused(c->o.cred);
 	log_debug("s3: %s %s: %d %s%s in %" PRIu64 " ms",
 	    s3_verb_name(q->verb), q->key != NULL ? q->key : c->bucket,
 	    ret->status, e->code, ret->detail, clock_mono_ms() - start);

@@ -5,9 +5,10 @@
     s3script.py [--port N] [--tls CERT KEY] [--key ACCESS:SECRET]
                 [--region R] [--bucket NAME]... [--port-file FILE]
 
-It prints "port N" when it is ready (N is chosen if --port is 0, the default)
-and serves on 127.0.0.1 until its standard input is closed (with --stay: until
-it is killed).  Only the standard library is used.
+It prints "port N control M" when it is ready (N is chosen if --port is 0, the
+default) and serves on 127.0.0.1 until its standard input is closed (with
+--stay: until it is killed).  M is N, or with --tls a second port that speaks
+plain HTTP.  Only the standard library is used.
 
 What it does right: HEAD bucket, LIST v2 (prefix, start-after,
 continuation-token, max-keys), GET with Range, HEAD, PUT with If-None-Match: *,
@@ -16,12 +17,16 @@ Host; keep-alive.  With --key every request must carry a right signature (AWS
 version 4) and a clock within 15 minutes.  Buckets exist from --bucket on, or
 when they are first used if there is none.
 
-Control, on the same port, outside of any bucket:
+It is a proxy as well: it answers requests with a full address itself, whatever
+host they name, and passes CONNECT on to the port named, on 127.0.0.1.
+
+Control, on the same port or the control port, outside of any bucket:
     POST   /_script   JSON list of rules; replaces the rules, resets their hits
     DELETE /_script   no rules
     GET    /_counts   {"GET": n, "LIST": n, ..., "total": n, "connections": n}
                       requests that arrived, by verb: GET HEAD PUT POST
-                      DELETE LIST COPY
+                      DELETE LIST COPY; CONNECT; "begun": request lines
+                      that were read at all, control not among them
     DELETE /_counts   reset them
     GET    /_log      the last 1000 requests: [{"verb", "method", "path",
                       "key", "headers", "status"}]
@@ -72,6 +77,7 @@ import hashlib
 import hmac
 import json
 import os
+import select
 import socket
 import ssl
 import sys
@@ -108,7 +114,8 @@ class World:
 
     def reset_counts(self):
         self.counts = {v: 0 for v in ('GET', 'HEAD', 'PUT', 'POST', 'DELETE',
-                                      'LIST', 'COPY', 'total', 'connections')}
+                                      'LIST', 'COPY', 'CONNECT', 'begun',
+                                      'total', 'connections')}
 
     def bucket(self, name):
         if name in self.buckets or self.fixed:
@@ -228,6 +235,32 @@ class Handler(BaseHTTPRequestHandler):
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with self.server.world.lock:
             self.server.world.counts['connections'] += 1
+
+    def parse_request(self):
+        if b' /_' not in self.raw_requestline:
+            with self.server.world.lock:
+                self.server.world.counts['begun'] += 1
+        return BaseHTTPRequestHandler.parse_request(self)
+
+    def do_CONNECT(self):
+        world = self.server.world
+        with world.lock:
+            world.counts['CONNECT'] += 1
+            rule = world.rule_for('CONNECT', self.path, '')
+        self.close_connection = True
+        if 'status' in rule:
+            self.serve(error_answer(rule['status'], 'Refused'), {})
+            return
+        port = int(self.path.rsplit(':', 1)[1])
+        with socket.create_connection(('127.0.0.1', port)) as there:
+            self.wfile.write(b'HTTP/1.1 200 OK\r\n\r\n')
+            pair = {self.connection: there, there: self.connection}
+            while True:
+                for s in select.select(list(pair), [], [])[0]:
+                    data = s.recv(65536)
+                    if not data:
+                        return
+                    pair[s].sendall(data)
 
     # -- control ---------------------------------------------------------
 
@@ -483,6 +516,8 @@ class Handler(BaseHTTPRequestHandler):
     def handle_one(self):
         world = self.server.world
         path, _, query = self.path.partition('?')
+        if path.startswith('http://'):
+            path = '/' + path[len('http://'):].partition('/')[2]
         self.headers_lower = {k.lower(): v for k, v in self.headers.items()}
         body = self.rfile.read(int(self.headers.get('Content-Length', 0)))
         if path.startswith('/_'):
@@ -565,20 +600,25 @@ def main():
     p.add_argument('--bucket', action='append')
     p.add_argument('--stay', action='store_true')
     args = p.parse_args()
-    server = Server(('127.0.0.1', args.port), Handler)
-    server.world = World(args)
-    server.context = None
+    world = World(args)
+    server = control = Server(('127.0.0.1', args.port), Handler)
+    servers = [server]
+    server.world, server.context = world, None
     if args.tls:
         server.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         server.context.load_cert_chain(*args.tls)
+        control = Server(('127.0.0.1', 0), Handler)
+        control.world, control.context = world, None
+        servers.append(control)
     port = server.server_address[1]
     if args.port_file:
         with open(args.port_file + '.new', 'w') as f:
             f.write('%d\n' % port)
         os.rename(args.port_file + '.new', args.port_file)
-    print('port %d' % port, flush=True)
-    t = threading.Thread(target=server.serve_forever, daemon=True)
-    t.start()
+    print('port %d control %d' % (port, control.server_address[1]), flush=True)
+    for each in servers:
+        t = threading.Thread(target=each.serve_forever, daemon=True)
+        t.start()
     if args.stay:
         t.join()
     else:

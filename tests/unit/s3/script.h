@@ -13,16 +13,18 @@
 struct script {
 	pid_t pid;
 	int in;		/* its standard input */
-	unsigned port;
+	unsigned port, control;
 	char url[64];	/* http://127.0.0.1:PORT or https:// */
 };
 
-/** script_start(s, args): args is NULL-terminated and may be NULL.  False if
- * there is no python3. */
+/** script_start(s, args, tls): args is NULL-terminated and may be NULL.  False if
+ * there is no python3.  tls: args have the certificate. */
 bool script_start(struct script *s, const char *const *args, bool tls);
 void script_stop(struct script *s);
 
-/** script_rules(s, json): the control requests below need plain HTTP. */
+/** script_skip(): what main returns if script_start says false. */
+int script_skip(void);
+
 void script_rules(const struct script *s, const char *json);
 void script_clear(const struct script *s);
 /** script_count(s, verb): requests since the start or script_clear. */

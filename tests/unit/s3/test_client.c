@@ -135,7 +135,7 @@ main(void)
 	int r;
 
 	if (!script_start(&script, args, false))
-		return 77;
+		return script_skip();
 	if (s3_cred_static("AKID", "topsecret", NULL, &cred) < 0)
 		return 1;
 	r = cmocka_run_group_tests(tests, NULL, NULL);
