@@ -116,7 +116,7 @@ read_meta(const struct cache_id *id, int fd, uint64_t size,
 {
 	_cleanup_(buf_unrefp) struct buf *b = NULL;
 	uint64_t off, len;
-	size_t content;
+	size_t content = 0;
 	int r;
 
 	r = read_at(fd, 0, size, &b);
