@@ -373,22 +373,33 @@ read_wait(struct vfs_file *f, void *p, size_t len, uint64_t off)
 	return n;
 }
 
-ssize_t
-vfs_read_wait(struct vfs_file *f, void *p, size_t len, uint64_t off)
+uint64_t
+vfs_piece_end(struct vfs_file *f, uint64_t off)
 {
 	struct index_chunk c;
 	struct index *x;
+
+	if (f->reader == NULL || off >= f->size)
+		return f->size;
+	x = reader_index(f->reader);
+	c = index_chunk(x, index_find(x, f->begin + off));
+	return MIN(c.end - f->begin, f->size);
+}
+
+ssize_t
+vfs_read_wait(struct vfs_file *f, void *p, size_t len, uint64_t off)
+{
+	uint64_t end;
 	ssize_t n;
 
 	n = read_wait(f, p, len, off);
 	if ((n != -EBADMSG && n != -ENOENT) || f->reader == NULL)
 		return n;
 	/* One bad chunk fails all of the read; what lies before it is good. */
-	x = reader_index(f->reader);
-	c = index_chunk(x, index_find(x, f->begin + off));
-	if (c.end - f->begin - off >= len)
+	end = vfs_piece_end(f, off);
+	if (end - off >= len)
 		return n == -ENOENT ? -EIO : n;
-	return vfs_read_wait(f, p, (size_t)(c.end - f->begin - off), off);
+	return vfs_read_wait(f, p, (size_t)(end - off), off);
 }
 
 int

@@ -135,6 +135,9 @@ void vfs_read(struct vfs_file *f, uint64_t off, size_t len, vfs_read_fn *fn,
     void *arg);
 /** vfs_read_wait(f, p, len, off): the same, waiting; bytes read or -errno. */
 ssize_t vfs_read_wait(struct vfs_file *f, void *p, size_t len, uint64_t off);
+/** vfs_piece_end(f, off): where the chunk that holds off ends, within the file:
+ * damage at off goes no further. */
+uint64_t vfs_piece_end(struct vfs_file *f, uint64_t off);
 /** vfs_seek(f, off, whence, ret): SEEK_DATA or SEEK_HOLE; -ENXIO. */
 int vfs_seek(struct vfs_file *f, uint64_t off, int whence, uint64_t *ret);
 
