@@ -102,15 +102,14 @@ diff(struct vfs *v, struct nodes *old, struct nodes *now)
 	}
 }
 
-int
-vfs_refresh(struct vfs *v)
+static int
+refresh(struct vfs *v, struct repo_changes *ret)
 {
 	struct nodes *old, *now;
 	struct tree *tree;
 	int r;
 
-	LOCK(&v->refresh);
-	r = repo_refresh(v->repo, NULL);
+	r = repo_refresh(v->repo, ret);
 	if (r < 0)
 		return r;
 	old = vfs_nodes(v);
@@ -130,4 +129,32 @@ vfs_refresh(struct vfs *v)
 	nodes_unref(now);
 	nodes_unref(old);
 	return 0;
+}
+
+int
+vfs_refresh(struct vfs *v)
+{
+	struct repo_changes c = {0};
+	int r;
+
+	LOCK(&v->refresh);
+	r = refresh(v, &c);
+	LOCK(&v->lock);
+	v->refreshes.last_error = r;
+	if (r < 0) {
+		v->refreshes.failed++;
+		return r;
+	}
+	v->refreshes.done++;
+	v->refreshes.snaps_added = c.snaps_added;
+	v->refreshes.snaps_removed = c.snaps_removed;
+	v->refreshes.changed = c.changed;
+	return 0;
+}
+
+void
+vfs_refreshes(struct vfs *v, struct vfs_refreshes *ret)
+{
+	LOCK(&v->lock);
+	*ret = v->refreshes;
 }

@@ -169,6 +169,15 @@ void vfs_listen(struct vfs *v, const struct vfs_listener *l);
 /** vfs_refresh(v): repo_refresh, then tells the listener what changed. */
 int vfs_refresh(struct vfs *v);
 
+/** vfs_refreshes(v, ret): how the calls of vfs_refresh went; who has asked for
+ * one by a signal sees from it when that is done. */
+struct vfs_refreshes {
+	uint64_t done, failed;
+	int last_error;			/* of the last one, 0 if it was done */
+	size_t snaps_added, snaps_removed, changed;	/* by the last done */
+};
+void vfs_refreshes(struct vfs *v, struct vfs_refreshes *ret);
+
 /** vfs_generate(v, name, fn, arg): content of .pbs3fs/NAME, made by fn when it
  * is opened (status.json, metrics); errors is the vfs's own. */
 struct str;

@@ -40,8 +40,9 @@ struct vfs {
 	} gens[GEN_NAMES];
 	struct vfs_listener listener;
 	pthread_mutex_t refresh;	/* one at a time; guards no data */
-	pthread_mutex_t lock;		/* guards nodes; held for moments */
+	pthread_mutex_t lock;		/* guards what follows; for moments */
 	struct nodes *nodes;		/* shared */
+	struct vfs_refreshes refreshes;
 };
 
 /** vfs_nodes(v): the present hierarchy; a reference for the caller. */
