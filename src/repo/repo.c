@@ -152,9 +152,8 @@ is_outage(int err)
 
 /* The hierarchy as it was when the store could last be reached. */
 static int
-load_kept(struct repo *r, int why, struct tree **ret)
+load_kept(struct repo *r, struct tree **ret)
 {
-	char when[CLOCK_UTC_LEN + 1] = "an unknown time";
 	struct lister l = {0};
 	struct tree *t;
 	int64_t at = 0;
@@ -175,24 +174,27 @@ load_kept(struct repo *r, int why, struct tree **ret)
 	if (err < 0)
 		return err;
 	t->listed_at = at;
-	clock_format_utc(when, at);
-	log_warn("the store cannot be reached (%s): showing what was in it at "
-	    "%s\nhint: what is not in the cache cannot be read now; refresh "
-	    "when the store is back", strerror(-why), when);
 	*ret = t;
 	return 0;
 }
 
 static int
-open_tree(struct repo *r)
+open_tree(struct repo *r, bool kept_first)
 {
+	char when[CLOCK_UTC_LEN + 1] = "an unknown time";
 	int err;
 
+	if (kept_first && r->listing != NULL && load_kept(r, &r->tree) == 0)
+		return 0;
 	err = list_tree(r, &r->tree);
 	if (err == 0 || !is_outage(err) || r->listing == NULL)
 		return err;
-	if (load_kept(r, err, &r->tree) < 0)
+	if (load_kept(r, &r->tree) < 0)
 		return err;
+	clock_format_utc(when, r->tree->listed_at);
+	log_warn("the store cannot be reached (%s): showing what was in it at "
+	    "%s\nhint: what is not in the cache cannot be read now; refresh "
+	    "when the store is back", strerror(-err), when);
 	r->offline = true;
 	return 0;
 }
@@ -226,7 +228,7 @@ repo_open(struct store *s, const struct repo_opts *o, struct repo **ret)
 	if (err == 0)
 		err = damage_new(&r->damage);
 	if (err == 0)
-		err = open_tree(r);
+		err = open_tree(r, o->kept_first);
 	if (err == 0)
 		err = objects_new(s, r->damage, r->timeout_ms, &r->objects);
 	if (err == 0)

@@ -24,6 +24,9 @@ struct repo_opts {
 	/* Where the last listing is kept, so that a mount works while the
 	 * store is away; NULL: not kept. */
 	const char *listing;
+	/* Begin with the kept listing if there is one, without asking the
+	 * store: repo_refresh then tells what changed since. */
+	bool kept_first;
 	uint64_t memory;	/* bytes for decoded chunks; 0: 256 MiB */
 	unsigned fetchers;	/* chunks fetched at once; 0: 16 */
 	unsigned decoders;	/* 0: one a processor */
