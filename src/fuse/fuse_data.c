@@ -342,7 +342,8 @@ data_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	{
 		LOCK(&m->lock);
 		m->reads++;
-		m->stats.reads++;
+		if (!vfs_file_is_generated(handle_of(fi)->file))
+			m->stats.reads++;
 	}
 	vfs_read(handle_of(fi)->file, (uint64_t)off, size, read_done, req);
 }

@@ -17,7 +17,8 @@ struct vfs;
 struct fuse_mount_opts {
 	const char *source;	/* shown in the mount table */
 	const char *fsname;	/* overrides source; NULL */
-	bool allow_other, allow_root, default_permissions;
+	/* Mounts are always ro, nodev and nosuid. */
+	bool allow_other, allow_root, default_permissions, noexec;
 	bool debug;
 	unsigned refresh_s;	/* seconds between refreshes; 0: on SIGHUP only */
 };
@@ -40,7 +41,7 @@ void fuse_mount_free(struct fuse_mount *m);
 struct fuse_mount_stats {
 	uint64_t requests;	/* all but reads */
 	uint64_t waited;	/* of them: not answered from memory */
-	uint64_t reads;
+	uint64_t reads;		/* without those of .pbs3fs */
 	uint64_t refreshes;
 	unsigned open;		/* files and directories */
 	unsigned reading;	/* reads under way */

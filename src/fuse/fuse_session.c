@@ -78,6 +78,8 @@ make_args(const struct fuse_mount_opts *o, struct fuse_args *args)
 		bad |= fuse_opt_add_opt(&opts, "allow_root");
 	if (o->default_permissions)
 		bad |= fuse_opt_add_opt(&opts, "default_permissions");
+	if (o->noexec)
+		bad |= fuse_opt_add_opt(&opts, "noexec");
 	if (o->debug)
 		bad |= fuse_opt_add_opt(&opts, "debug");
 	if (bad == 0)
