@@ -183,6 +183,27 @@ uncompressed_when_asked_or_of_no_use(void **state)
 	buf_unref(b);
 }
 
+/* It pays as soon as it is not longer. */
+static void
+compressed_when_it_helps_a_little(void **state)
+{
+	uint8_t x[10000];
+	struct buf *b;
+	enum blob_kind kind;
+	uint32_t v = 1;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(x); i++) {
+		v = v * 1664525 + 1013904223;
+		x[i] = (uint8_t)(v >> 25);
+	}
+	assert_int_equal(blob_encode(x, sizeof(x), true, &b), 0);
+	assert_int_equal(blob_kind(b->data, b->len, &kind), 0);
+	assert_int_equal(kind, BLOB_ZSTD);
+	assert_in_range(b->len, sizeof(x) * 8 / 10, sizeof(x) - 1);
+	buf_unref(b);
+}
+
 static void
 too_large_is_not_encoded(void **state)
 {
@@ -270,6 +291,7 @@ main(void)
 	    cmocka_unit_test(examples_of_the_format),
 	    cmocka_unit_test(encoding_is_the_servers),
 	    cmocka_unit_test(uncompressed_when_asked_or_of_no_use),
+	    cmocka_unit_test(compressed_when_it_helps_a_little),
 	    cmocka_unit_test(too_large_is_not_encoded),
 	    cmocka_unit_test(every_truncation_is_damage),
 	    cmocka_unit_test(every_flipped_bit_is_damage),

@@ -204,8 +204,9 @@ claims_cost_nothing(void **state)
 static void
 other_formats_are_refused(void **state)
 {
-	static const uint8_t v07[] = {0x27, 0xb5, 0x2f, 0xfd, 0x20, 0, 1, 0, 0,
-	    0, 0, 0};
+	/* "hello" as version 0.7 wrote it. */
+	static const uint8_t v07[] = {0x27, 0xb5, 0x2f, 0xfd, 0x20, 5, 0x40, 0,
+	    5, 'h', 'e', 'l', 'l', 'o', 0xc0, 0, 0};
 	static const uint8_t gzip[] = {0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 3, 0,
 	    0, 0, 0, 0, 0, 0, 0, 0};
 	struct buf *b;
