@@ -219,6 +219,7 @@ bad_tables(void **state)
 	/* names: empty, too long for the table, "/", NUL, ".", ".." */
 	assert_int_equal(TABLE("\x03\x01l\x00", ignore, NULL), -EBADMSG);
 	assert_int_equal(TABLE("\x04\x01l\x02x", ignore, NULL), -EBADMSG);
+	assert_int_equal(TABLE("\x05\x01l\xff\x0fx", ignore, NULL), -EBADMSG);
 	assert_int_equal(TABLE("\x06\x01l\x03x/y", ignore, NULL), -EBADMSG);
 	assert_int_equal(TABLE("\x04\x01l\x01\0", ignore, NULL), -EBADMSG);
 	assert_int_equal(TABLE("\x04\x01l\x01.", ignore, NULL), -EBADMSG);

@@ -161,7 +161,9 @@ owners(void **state)
 	    {"ro\tot@pam\n", NULL}, {"root@pa m\n", NULL},
 	    {"root@-pam\n", NULL}, {"root@pam!.x\n", NULL},
 	    {"ro\x7fot@pam\n", NULL}, {"ro\xffot@pam\n", NULL},
-	    {"ro\xc0\xafot@pam\n", NULL}, {"ro\xed\xa0\x80t@pam\n", NULL},
+	    {"ro\xc0\xafot@pam\n", NULL}, {"r\xe0\x80\xaf@pam\n", NULL},
+	    {"r\xf0\x80\x80\xaf@pam\n", NULL}, {"\xf4\x90\x80\x80@pam\n", NULL},
+	    {"ro\xed\xa0\x80t@pam\n", NULL},
 	    {"r\xc3@pam\n", NULL}, {"!!! rubbish ???", NULL},
 	};
 	char *owner;
