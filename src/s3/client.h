@@ -20,6 +20,7 @@ struct s3 {
 	struct http *http;	/* owned */
 	struct rate *rate;	/* owned; NULL: no limit */
 	unsigned attempts;	/* at most, the first included */
+	unsigned backoff_ms;	/* at most, before the second attempt */
 	uint64_t serial;	/* tells clients apart for s3_last_error */
 	struct s3_counts counts;	/* atomics */
 

@@ -91,38 +91,48 @@ fetch_page(struct s3 *c, struct cursor *u, struct req *q, struct s3_error *e)
 	return err > 0 ? -EPROTO : err;
 }
 
-/* On to the next page.  1 if there is none. */
 static int
-advance(struct s3 *c, struct cursor *u, const struct req *q)
+stuck(struct s3 *c, const struct req *q)
+{
+	struct s3_error e = {.status = 200};
+
+	return req_fail(c, q, &e, refuse(&e, "the listing does not get on"));
+}
+
+/*
+ * Keys come in byte order.  A page that does not begin after the one before is
+ * that one again, from a server that ignores where to start.
+ */
+static int
+check_progress(struct s3 *c, struct cursor *u, const struct req *q)
 {
 	struct xml_page *p = &u->page;
-	const char *last = p->n > 0 ? p->entries[p->n - 1].key : NULL;
-	struct s3_error e = {.status = 200};
-	bool stuck;
+
+	u->empty = p->n == 0 ? u->empty + 1 : 0;
+	if (u->empty > EMPTY_PAGES_MAX)
+		return stuck(c, q);
+	if (p->n > 0 && u->after != NULL &&
+	    strcmp(p->entries[0].key, u->after) <= 0)
+		return stuck(c, q);
+	if (p->truncated && p->token == NULL && p->n == 0)
+		return stuck(c, q);
+	return 0;
+}
+
+/* On to the next page.  1 if there is none. */
+static int
+advance(struct cursor *u)
+{
+	struct xml_page *p = &u->page;
 
 	if (!p->truncated)
 		return 1;
-	u->empty = p->n == 0 ? u->empty + 1 : 0;
-	stuck = u->empty > EMPTY_PAGES_MAX;
-	if (p->token != NULL)
-		stuck |= u->token != NULL && streq(u->token, p->token);
-	else
-		/* Go on by key; without a token, a new one must have come. */
-		stuck |= last == NULL ||
-		    (u->after != NULL && strcmp(last, u->after) <= 0);
-	if (last != NULL && u->after != NULL && streq(last, u->after))
-		stuck = true;
-	if (stuck)
-		return req_fail(c, q, &e,
-		    refuse(&e, "the listing does not get on"));
 	free(u->token);
 	u->token = steal(&p->token);
-	if (last != NULL) {
-		free(u->after);
-		u->after = strdup(last);
-		if (u->after == NULL)
-			return -ENOMEM;
-	}
+	if (p->n == 0)
+		return 0;
+	free(u->after);
+	u->after = steal(&p->entries[p->n - 1].key);
 	return 0;
 }
 
@@ -167,10 +177,12 @@ s3_list(struct s3 *c, const char *prefix, const char *start_after,
 			q.deadline = deadline_in(page_timeout_ms);
 		r = fetch_page(c, &u, &q, &e);
 		if (r == 0)
+			r = check_progress(c, &u, &q);
+		if (r == 0)
 			r = tell(&u, fn, arg);
 		if (r != 0)
 			break;
-		r = advance(c, &u, &q);
+		r = advance(&u);
 		if (r == 1) {
 			r = 0;
 			break;

@@ -22,7 +22,6 @@
 /* Slow links must get an object through: this much per second. */
 #define SLOWEST_BYTES_PER_S (64 * KIB)
 #define ERROR_BODY_MAX (64 * 1024)
-#define BACKOFF_FIRST_MS 500
 #define BACKOFF_MAX_MS 10000
 #define RETRY_AFTER_MAX_MS 60000
 /* S3 servers refuse requests whose clock is off by more. */
@@ -83,7 +82,7 @@ int
 req_backoff(struct s3 *c, unsigned attempt, uint64_t at_least_ms,
     deadline_t deadline)
 {
-	uint64_t most = BACKOFF_FIRST_MS, dice = 0, ms;
+	uint64_t most = c->backoff_ms, dice = 0, ms;
 
 	for (; attempt > 1 && most < BACKOFF_MAX_MS; attempt--)
 		most *= 2;

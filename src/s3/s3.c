@@ -16,6 +16,7 @@
 #define REGION_DEFAULT "us-east-1"
 #define TIMEOUT_MS 30000
 #define RETRIES 4
+#define BACKOFF_MS 500
 #define FINGERPRINT_LEN 32
 
 /* "aa:bb:..." or without colons, upper or lower case. */
@@ -110,6 +111,7 @@ fill(struct s3 *c, const struct s3_opts *o)
 	c->attempts = 1 + (o->retries != 0 ? o->retries : RETRIES);
 	if (o->no_retries)
 		c->attempts = 1;
+	c->backoff_ms = BACKOFF_MS;
 	c->region = strdup(o->region != NULL ? o->region : REGION_DEFAULT);
 	c->bucket = strdup(o->bucket != NULL ? o->bucket : "");
 	if (c->region == NULL || c->bucket == NULL)

@@ -27,7 +27,7 @@ Control, on the same port or the control port, outside of any bucket:
                       requests that arrived, by verb: GET HEAD PUT POST
                       DELETE LIST COPY; CONNECT; "begun": request lines
                       that were read at all, control not among them
-    DELETE /_counts   reset them
+    DELETE /_counts   reset them and the log
     GET    /_log      the last 1000 requests: [{"verb", "method", "path",
                       "key", "headers", "status"}]
     PUT    /_object/BUCKET/KEY   put an object past all rules and counts
@@ -275,6 +275,7 @@ class Handler(BaseHTTPRequestHandler):
             with world.lock:
                 if method == 'DELETE':
                     world.reset_counts()
+                    world.log = []
                 return Answer(200, json.dumps(world.counts).encode())
         if what == '_log':
             with world.lock:
