@@ -13,7 +13,7 @@
 
 /* As it stands in the stream; pxar_dir_open turns the offset backwards from
  * the table into begin and the size into end.  An item that lies outside of
- * the directory has begin UINT64_MAX, and so sorts behind all others. */
+ * the directory gets UINT64_MAX, and so sorts behind all others. */
 struct item {
 	uint64_t hash;
 	uint64_t begin;
@@ -58,8 +58,7 @@ decode_item(const struct pxar_dir *d, struct item *it)
 	uint64_t offset = le64toh(it->begin), size = le64toh(it->end);
 
 	it->hash = le64toh(it->hash);
-	if (offset > d->pos - d->first || offset < PXAR_CHILD_MIN ||
-	    size < PXAR_CHILD_MIN) {
+	if (offset > d->pos - d->first) {
 		it->begin = it->end = UINT64_MAX;
 		return;
 	}
@@ -102,14 +101,10 @@ pxar_dir_open(struct pxar *a, uint64_t pos, struct pxar_dir **ret)
 	struct pxar_dir *d;
 	int r;
 
-	if (pos > a->root)
-		return -ENOENT;
 	pxar_win_init(&w, &a->src, pos, UINT64_MAX);
-	r = pxar_goodbye_at(&w, &g);
+	r = pxar_goodbye_at(a, &w, &g);
 	if (r < 0)
 		return r;
-	if (pos == a->root)
-		g.entry = a->entry;
 	/* Memory is bounded by what the archive has room for, not by what the
 	 * table claims. */
 	if (g.pos - g.entry < PXAR_HEADER_SIZE + PXAR_ENTRY_V1_SIZE ||
@@ -195,9 +190,7 @@ read_name(const struct pxar_dir *d, size_t i, struct pxar_win *w, char *name,
 	const struct item *it = &d->items[i];
 	int r;
 
-	if (it->begin == UINT64_MAX)
-		return -EBADMSG;
-	/* The size of a file in a split archive counts bytes that are not in
+	/* An item outside of the directory is refused by the window.  The size of a file in a split archive counts bytes that are not in
 	 * this stream, so it may well reach over the directory's end. */
 	pxar_win_move(w, it->begin, it->end);
 	r = pxar_entry_name(w, name, ret_len);

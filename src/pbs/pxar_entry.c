@@ -289,8 +289,8 @@ pxar_entry_link(const struct pxar *a, struct pxar_win *w, uint64_t link,
 	if (r < 0)
 		return r;
 	back = get_le64(b);
-	if (path[len] != '\0' || !path_is_sane(path, len) || back == 0 ||
-	    link <= a->entry || back >= link - a->entry)
+	if (path[len] != '\0' || !path_is_sane(path, len) ||
+	    back >= link - a->entry)
 		return -EBADMSG;
 	return read_target(a, link - back, link, path, flags, e);
 }
@@ -302,11 +302,9 @@ stat_dir(const struct pxar *a, struct pxar_win *w, unsigned flags,
 	struct pxar_goodbye g;
 	int r;
 
-	r = pxar_goodbye_at(w, &g);
+	r = pxar_goodbye_at(a, w, &g);
 	if (r < 0)
 		return r;
-	if (g.pos == a->root)
-		g.entry = a->entry;
 	pxar_win_move(w, g.entry, g.pos);
 	r = pxar_entry_body(a, w, flags, e);
 	if (r < 0)
@@ -353,7 +351,7 @@ pxar_stat(struct pxar *a, uint64_t pos, unsigned flags, struct pxar_entry *ret)
 	int r;
 
 	memset(ret, 0, sizeof(*ret));
-	if (pos > a->root)
+	if (pos <= a->entry || pos > a->root)
 		return -ENOENT;
 	pxar_win_init(&w, &a->src, pos, UINT64_MAX);
 	r = pxar_win_peek(&w, 8, &b);

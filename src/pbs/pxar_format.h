@@ -42,8 +42,8 @@
 #define PXAR_ITEM_SIZE 24
 #define PXAR_TAIL_HASH 0xef5eed5b753e1555
 
-/* The least that an entry of a directory can take: a FILENAME of one letter
- * and a HARDLINK to a path of one letter. */
+/* The least that an entry of a directory takes: a FILENAME of one letter and
+ * a HARDLINK to a path of one letter. */
 #define PXAR_CHILD_MIN (PXAR_HEADER_SIZE + 2 + PXAR_HEADER_SIZE + 8 + 2)
 
 /* Names are hashed by SipHash-2-4 with these keys. */

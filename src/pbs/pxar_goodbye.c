@@ -30,24 +30,34 @@ check_tail(const uint8_t *tail, struct pxar_goodbye *g)
 }
 
 int
-pxar_goodbye_at(struct pxar_win *w, struct pxar_goodbye *ret)
+pxar_goodbye_at(const struct pxar *a, struct pxar_win *w,
+    struct pxar_goodbye *ret)
 {
+	uint64_t pos = w->pos;
 	struct pxar_rec rec;
 	const uint8_t *b;
 	int r;
 
+	if (pos <= a->entry || pos > a->root)
+		return -ENOENT;
 	r = pxar_win_record(w, &rec);
 	if (r < 0)
 		return r;
-	if (rec.type != PXAR_GOODBYE || !size_is_valid(rec.end - rec.begin))
+	if (rec.type != PXAR_GOODBYE || !size_is_valid(rec.end - pos))
 		return -EBADMSG;
 	pxar_win_move(w, rec.end - PXAR_ITEM_SIZE, rec.end);
 	r = pxar_win_peek(w, PXAR_ITEM_SIZE, &b);
 	if (r < 0)
 		return r;
-	ret->pos = rec.begin;
+	ret->pos = pos;
 	ret->end = rec.end;
-	return check_tail(b, ret);
+	r = check_tail(b, ret);
+	if (r < 0)
+		return r;
+	/* What lies before the root's ENTRY is no directory. */
+	if (pos == a->root)
+		ret->entry = a->entry;
+	return ret->entry >= a->entry ? 0 : -EBADMSG;
 }
 
 int
@@ -68,7 +78,7 @@ pxar_goodbye_before(struct pxar_win *w, uint64_t floor, uint64_t end,
 		return r;
 	b += end - w->pos - PXAR_ITEM_SIZE;
 	full = get_le64(b + 16);
-	if (!size_is_valid(full) || full > end - floor)
+	if (full > end - floor)
 		return -EBADMSG;
 	ret->pos = end - full;
 	ret->end = end;

@@ -7,7 +7,8 @@
 
 /*
  * What the pxar_*.c files share.  Dependencies go one way:
- * pxar_win <- pxar_goodbye, pxar_meta <- pxar_entry <- pxar_dir <- pxar_walk.
+ * pxar_win <- pxar_goodbye, pxar_meta <- pxar_entry <- pxar_dir <- pxar_walk,
+ * and pxar.c only opens.
  */
 
 struct pxar {
@@ -60,11 +61,12 @@ int pxar_win_record(struct pxar_win *w, struct pxar_rec *ret);
 struct pxar_goodbye {
 	uint64_t pos, end;
 	uint64_t count;		/* items without the tail */
-	uint64_t entry;		/* where it says the directory starts */
+	uint64_t entry;		/* the ENTRY record, as it says */
 };
-/** pxar_goodbye_at(w, ret): the record at pos; the window may hold all of it
- * afterwards. */
-int pxar_goodbye_at(struct pxar_win *w, struct pxar_goodbye *ret);
+/** pxar_goodbye_at(a, w, ret): the record at pos of the window, which may hold
+ * all of it afterwards.  -ENOENT where the archive can have none. */
+int pxar_goodbye_at(const struct pxar *a, struct pxar_win *w,
+    struct pxar_goodbye *ret);
 /** pxar_goodbye_before(w, floor, end, ret): the record that ends at end and
  * does not start before floor; moves the window. */
 int pxar_goodbye_before(struct pxar_win *w, uint64_t floor, uint64_t end,

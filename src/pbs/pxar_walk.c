@@ -64,10 +64,7 @@ step_down(struct pxar *a, uint64_t pos, uint64_t *dir, struct path *p)
 		return r;
 	if (S_ISDIR(e.mode)) {
 		*dir = e.pos;
-		if (pos <= e.begin || pos > e.pos)
-			r = -ENOENT;
-		else
-			r = pos == e.pos;
+		r = pos == e.pos;
 	} else {
 		r = pos == (link != 0 ? link : e.pos) ? 1 : -ENOENT;
 	}
