@@ -325,6 +325,22 @@ links_to_what_is_no_file(void **state)
 	fini(&t);
 }
 
+static void
+link_without_end(void **state)
+{
+	uint64_t pos;
+	struct tree t;
+
+	(void)state;
+	begin(&t, 1);
+	mk_file(&t.m, "f", FILE_, "12345", 5);
+	mk_link(&t.m, "g", 56, "f");
+	t.m.main.p[t.m.main.len - 1] = '!';
+	end(&t);
+	assert_int_equal(find(&t, "g", &pos), -EBADMSG);
+	fini(&t);
+}
+
 /* Two names that really have the same SipHash under the format's keys. */
 static void
 equal_hashes(void **state)
@@ -375,6 +391,7 @@ damaged_items(void **state)
 	    {16, 0},		/* size */
 	    {16, 20},
 	    {16, 80},
+	    {16, 95},		/* ends in the content */
 	};
 	char name[PXAR_NAME_MAX + 1];
 	struct pxar_source src;
@@ -537,6 +554,7 @@ main(void)
 	    cmocka_unit_test(hard_links),
 	    cmocka_unit_test(wrong_links),
 	    cmocka_unit_test(links_to_what_is_no_file),
+	    cmocka_unit_test(link_without_end),
 	    cmocka_unit_test(equal_hashes),
 	    cmocka_unit_test(damaged_items),
 	    cmocka_unit_test(sizes_are_bounds),

@@ -306,6 +306,183 @@ loops(void **state)
 	mk_fini(&m);
 }
 
+/* What the table in the middle says of itself; each is refused by whatever way
+ * one comes to it. */
+static void
+tables_that_lie(void **state)
+{
+	static const struct {
+		size_t off;	/* from the table, or from its tail */
+		bool in_tail;
+		int64_t add;
+	} cases[] = {
+	    {0, false, 1},	/* type */
+	    {8, false, 24},	/* size */
+	    {8, false, -24},
+	    {8, false, -1},
+	    {8, false, INT64_MAX},
+	    {0, true, 1},	/* hash of the tail */
+	    {8, true, 1},	/* offset to ENTRY */
+	    {8, true, -1},
+	    {8, true, INT64_MAX},
+	    {16, true, 24},	/* size */
+	    {16, true, -24},
+	    {16, true, 1},
+	    {16, true, INT64_MAX},
+	};
+	struct pxar_source src;
+	struct pxar_entry e;
+	uint64_t table, tail;
+	struct pxar_dir *d;
+	struct pxar *a;
+	struct mk m;
+	uint8_t *p;
+	size_t i;
+	int r;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		mk_init(&m, 1);
+		mk_root(&m, DIR_);
+		mk_dir(&m, "d", DIR_);
+		mk_special(&m, "p", FIFO);
+		mk_special(&m, "q", FIFO);
+		table = mk_up(&m);
+		tail = m.main.len - PXAR_ITEM_SIZE;
+		mk_finish(&m);
+		p = m.main.p + (cases[i].in_tail ? tail : table) + cases[i].off;
+		put_le64(p, get_le64(p) + (uint64_t)cases[i].add);
+		src = mk_source(&m);
+		assert_int_equal(pxar_open(&src, &a), 0);
+		r = pxar_stat(a, table, 0, &e);
+		assert_int_equal(r, i == 0 ? -ENOENT : -EBADMSG);
+		/* From below only the offset cannot be known to be wrong. */
+		r = pxar_dir_open(a, table, &d);
+		if (!cases[i].in_tail || cases[i].off != 8 ||
+		    cases[i].add == INT64_MAX)
+			assert_int_equal(r, -EBADMSG);
+		if (r == 0)
+			pxar_dir_unref(d);
+		assert_int_equal(pxar_dir_open(a, pxar_root(a), &d), 0);
+		assert_int_equal(pxar_dir_find(a, d, "d", 1, 0, &e), -EBADMSG);
+		pxar_dir_unref(d);
+		pxar_close(a);
+		mk_fini(&m);
+	}
+}
+
+/* The same of the root: nothing can be opened. */
+static void
+roots_that_lie(void **state)
+{
+	static const struct {
+		size_t back;	/* from the end of the stream */
+		int64_t add;
+	} cases[] = {
+	    {24, 1}, {16, 1}, {16, -1}, {16, INT64_MAX}, {8, 24}, {8, -24},
+	    {8, 1}, {8, INT64_MAX}, {8, -40},
+	};
+	struct pxar_source src;
+	struct pxar *a;
+	struct mk m;
+	uint8_t *p;
+	size_t i;
+
+	(void)state;
+	mk_init(&m, 1);
+	mk_root(&m, DIR_);
+	mk_finish(&m);
+	src = mk_source(&m);
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		p = m.main.p + m.main.len - cases[i].back;
+		put_le64(p, get_le64(p) + (uint64_t)cases[i].add);
+		assert_int_equal(pxar_open(&src, &a), -EBADMSG);
+		put_le64(p, get_le64(p) - (uint64_t)cases[i].add);
+	}
+	assert_int_equal(pxar_open(&src, &a), 0);
+	pxar_close(a);
+	m.main.p[0] ^= 1;
+	assert_int_equal(pxar_open(&src, &a), -EBADMSG);
+	mk_fini(&m);
+
+	/* A version record of another length. */
+	mk_init(&m, 1);
+	mk_head(&m.main, PXAR_FORMAT_VERSION, 16);
+	mk_put64(&m.main, 2);
+	mk_put64(&m.main, 2);
+	mk_root(&m, DIR_);
+	mk_finish(&m);
+	src = mk_source(&m);
+	assert_int_equal(pxar_open(&src, &a), -EBADMSG);
+	mk_fini(&m);
+}
+
+/* A prelude may hold anything; nothing in it is an entry. */
+static void
+records_in_the_prelude(void **state)
+{
+	struct pxar_source src;
+	struct pxar_entry e;
+	struct pxar_dir *d;
+	struct mk m, fake;
+	struct pxar *a;
+	uint64_t at;
+	char *path;
+
+	(void)state;
+	mk_init(&fake, 1);
+	mk_root(&fake, DIR_);
+	mk_file(&fake, "f", FILE_, "x", 1);
+	mk_finish(&fake);
+	mk_init(&m, 2);
+	mk_record(&m.main, PXAR_PRELUDE, fake.main.p, fake.main.len);
+	at = m.main.len - fake.main.len;
+	mk_root(&m, DIR_);
+	mk_link(&m, "l", at + 56, "f");
+	mk_finish(&m);
+	src = mk_source(&m);
+	assert_int_equal(pxar_open(&src, &a), 0);
+	assert_int_equal(pxar_stat(a, at + 56, 0, &e), -ENOENT);
+	assert_int_equal(pxar_stat(a, at + fake.last_goodbye, 0, &e), -ENOENT);
+	assert_int_equal(
+	    pxar_dir_open(a, at + fake.last_goodbye, &d), -ENOENT);
+	assert_int_equal(pxar_path(a, at + 56, &path), -ENOENT);
+	assert_int_equal(pxar_dir_open(a, pxar_root(a), &d), 0);
+	assert_int_equal(pxar_dir_find(a, d, "l", 1, 0, &e), -EBADMSG);
+	pxar_dir_unref(d);
+	pxar_close(a);
+	mk_fini(&m);
+	mk_fini(&fake);
+}
+
+/* A table behind what is no directory. */
+static void
+table_of_a_file(void **state)
+{
+	struct pxar_source src;
+	struct pxar_entry e;
+	struct pxar_dir *d;
+	struct pxar *a;
+	uint64_t table;
+	struct mk m;
+
+	(void)state;
+	mk_init(&m, 1);
+	mk_root(&m, DIR_);
+	mk_dir(&m, "d", FIFO);
+	table = mk_up(&m);
+	mk_finish(&m);
+	src = mk_source(&m);
+	assert_int_equal(pxar_open(&src, &a), 0);
+	assert_int_equal(pxar_stat(a, table, 0, &e), -EBADMSG);
+	assert_int_equal(pxar_dir_open(a, pxar_root(a), &d), 0);
+	assert_int_equal(pxar_dir_find(a, d, "d", 1, 0, &e), 0);
+	assert_true(S_ISFIFO(e.mode));
+	pxar_dir_unref(d);
+	pxar_close(a);
+	mk_fini(&m);
+}
+
 /* A table of more items than there is room for entries costs no memory. */
 static void
 more_items_than_entries(void **state)
@@ -446,6 +623,10 @@ main(void)
 	    cmocka_unit_test(doubled_directories),
 	    cmocka_unit_test(tails_that_reach_too_far),
 	    cmocka_unit_test(loops),
+	    cmocka_unit_test(tables_that_lie),
+	    cmocka_unit_test(roots_that_lie),
+	    cmocka_unit_test(records_in_the_prelude),
+	    cmocka_unit_test(table_of_a_file),
 	    cmocka_unit_test(more_items_than_entries),
 	    cmocka_unit_test(one_hash_for_all),
 	    cmocka_unit_test(sizes_beyond_all_memory),
