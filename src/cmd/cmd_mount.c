@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "cmd/command.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "cmd/cost.h"
+#include "cmd/daemon.h"
+#include "cmd/exits.h"
+#include "cmd/mounted.h"
+#include "cmd/notify.h"
+#include "cmd/option.h"
+#include "fuse/fuse_mount.h"
+
+struct mounting {
+	struct mounted m;
+	struct daemon daemon;
+};
+
+static int
+find_mountpoint(const char *path, char **ret)
+{
+	struct stat st;
+
+	*ret = realpath(path, NULL);
+	if (*ret == NULL || stat(*ret, &st) < 0) {
+		int r = -errno;
+
+		log_err("mount point %s: %s%s", path, exits_why(r),
+		    r == -ENOTCONN ? "\nhint: an old mount is dead there; "
+		    "pbs3fs umount takes it away" : "");
+		return r;
+	}
+	if (S_ISDIR(st.st_mode))
+		return 0;
+	log_err("mount point %s: %s", path, exits_why(-ENOTDIR));
+	return -ENOTDIR;
+}
+
+static void
+ready(void *arg)
+{
+	struct mounting *mt = arg;
+	_cleanup_(str_fini) struct str s = {0};
+
+	str_addf(&s, "READY=1\nSTATUS=%s on %s", mt->m.s.t.name, mt->m.where);
+	notify_send(str_get(&s));
+	log_debug("%s is mounted on %s", mt->m.s.t.name, mt->m.where);
+	daemon_ready(&mt->daemon);
+}
+
+static int
+serve(struct mounting *mt)
+{
+	const struct options *o = mt->m.s.o;
+	struct fuse_mount_opts fo = {
+	    .source = mt->m.s.t.name,
+	    .fsname = o->fsname,
+	    .allow_other = o->allow_other,
+	    .allow_root = o->allow_root,
+	    .default_permissions = o->default_permissions,
+	    .noexec = o->noexec,
+	    .debug = o->debug,
+	    .refresh_s = (unsigned)((o->refresh + 999) / 1000),
+	};
+	int r, status;
+
+	status = stack_open_store(&mt->m.s);
+	if (status == EXIT_OK)
+		status = stack_open_repo(&mt->m.s, false);
+	if (status == EXIT_OK)
+		status = stack_open_vfs(&mt->m.s, true);
+	if (status != EXIT_OK)
+		return status;
+	mt->m.since = clock_real_s();
+	r = mounted_generate(&mt->m);
+	if (r == 0)
+		r = fuse_mount_new(mt->m.s.vfs, mt->m.where, &fo,
+		    &mt->m.fuse);
+	if (r == 0) {
+		r = fuse_mount_run(mt->m.fuse, ready, mt);
+		notify_send("STOPPING=1");
+		fuse_mount_free(mt->m.fuse);
+	}
+	return exits_of(r);
+}
+
+static int
+mount_it(struct mounting *mt, char **args)
+{
+	struct options *o = mt->m.s.o;
+	int r, status;
+
+	r = find_mountpoint(args[1], &mt->m.where);
+	if (r < 0)
+		return exits_of(r);
+	status = stack_name(&mt->m.s, o, args[0]);
+	if (status != EXIT_OK || o->fake)
+		return status;
+	if (!o->ro)
+		log_info("%s: mounting read-only; this version does not write",
+		    mt->m.s.t.name);
+	mt->daemon.fd = -1;
+	/* Threads do not survive a fork, so it comes before all of them. */
+	if (!o->foreground && !o->debug) {
+		r = daemon_fork(&mt->daemon, &status);
+		if (r < 0) {
+			log_err("cannot go into the background: %s",
+			    strerror(-r));
+			return EXIT_FAILED;
+		}
+		if (r == 1)
+			return status;
+	}
+	status = serve(mt);
+	stack_close(&mt->m.s);
+	/* In the background there is nobody left to read it. */
+	if (o->foreground || o->debug)
+		cost_print(o, &mt->m.s.cost);
+	return status;
+}
+
+int
+cmd_mount(struct options *o, char **args, int n)
+{
+	struct mounting mt = {.m.s.o = o};
+	int status;
+
+	(void)n;
+	if (o->rw) {
+		log_err("rw: this version cannot write\nhint: -o ro");
+		return EXIT_USAGE;
+	}
+	status = mount_it(&mt, args);
+	stack_close(&mt.m.s);
+	free(mt.m.where);
+	return status;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "cmd/exits.h"
+
+#include <errno.h>
+#include <string.h>
+
+int
+exits_of(int err)
+{
+	switch (-err) {
+	case 0:
+		return EXIT_OK;
+	case EBADMSG:
+		return EXIT_DAMAGED;
+	case EAGAIN:	/* throttled until the deadline was over */
+	case ECONNREFUSED:
+	case EHOSTDOWN:
+	case EHOSTUNREACH:
+	case EKEYREJECTED:	/* not the server that was expected */
+	case ENETUNREACH:
+	case ETIMEDOUT:
+		return EXIT_UNREACHABLE;
+	case EACCES:
+	case ENOKEY:
+	case EPERM:
+		return EXIT_DENIED;
+	default:
+		return EXIT_FAILED;
+	}
+}
+
+const char *
+exits_why(int err)
+{
+	switch (-err) {
+	case EAGAIN:
+		return "the store asks to slow down";
+	case EBADMSG:
+		return "damaged";
+	case EDQUOT:
+		return "a limit was reached";
+	case EHOSTDOWN:
+		return "the store cannot be reached";
+	case EKEYREJECTED:
+		return "the server's certificate is not trusted";
+	case ENODATA:
+		return "archived in cold storage";
+	case ENOKEY:
+		return "encrypted, and there is no key";
+	case ESHUTDOWN:
+		return "interrupted";
+	case ETIMEDOUT:
+		return "no answer in time";
+	default:
+		return strerror(-err);
+	}
+}

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "cmd/mounted.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/str.h"
+#include "repo/chunks.h"
+#include "repo/damage.h"
+#include "repo/repo.h"
+#include "repo/tree.h"
+#include "store/filters.h"
+#include "vfs/vfs.h"
+
+/* Prometheus' text format, with the mount as a label of every value. */
+struct metrics {
+	struct str *out;
+	struct str labels;	/* mount="...",store="..." */
+};
+
+static void
+add_label(struct str *s, const char *name, const char *value)
+{
+	if (s->len > 0)
+		str_addc(s, ',');
+	str_addf(s, "%s=\"", name);
+	for (; *value != '\0'; value++) {
+		if (*value == '\n') {
+			str_add(s, "\\n");
+			continue;
+		}
+		if (*value == '"' || *value == '\\')
+			str_addc(s, '\\');
+		str_addc(s, *value);
+	}
+	str_addc(s, '"');
+}
+
+static void
+head(struct metrics *m, const char *name, const char *type, const char *help)
+{
+	str_addf(m->out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name,
+	    type);
+}
+
+static void
+value(struct metrics *m, const char *name, const char *more, uint64_t v)
+{
+	str_addf(m->out, "%s{%s%s} %" PRIu64 "\n", name,
+	    str_get(&m->labels), more, v);
+}
+
+static void
+counter(struct metrics *m, const char *name, const char *help, uint64_t v)
+{
+	head(m, name, "counter", help);
+	value(m, name, "", v);
+}
+
+static void
+gauge(struct metrics *m, const char *name, const char *help, uint64_t v)
+{
+	head(m, name, "gauge", help);
+	value(m, name, "", v);
+}
+
+static void
+requests(struct metrics *m, const struct store_counts *c)
+{
+	static const char name[] = "pbs3fs_requests_total";
+	_cleanup_(str_fini) struct str more = {0};
+
+	head(m, name, "counter", "Requests to the store by verb and outcome.");
+	for (int v = 0; v < STORE_VERBS; v++) {
+		const char *verb = store_verb_name((enum store_verb)v);
+
+		str_reset(&more);
+		str_addf(&more, ",verb=\"%s\",outcome=\"ok\"", verb);
+		value(m, name, str_get(&more), c->requests[v] - c->failed[v]);
+		str_reset(&more);
+		str_addf(&more, ",verb=\"%s\",outcome=\"failed\"", verb);
+		value(m, name, str_get(&more), c->failed[v]);
+	}
+	counter(m, "pbs3fs_retries_total", "Requests made again.", c->retries);
+	counter(m, "pbs3fs_read_bytes_total", "Bytes received from the store.",
+	    c->bytes_read);
+	counter(m, "pbs3fs_written_bytes_total", "Bytes sent to the store.",
+	    c->bytes_written);
+}
+
+static void
+cache(struct metrics *m, const struct store_cache_stats *c)
+{
+	gauge(m, "pbs3fs_cache_limit_bytes", "Size that the cache may have.",
+	    c->limit);
+	gauge(m, "pbs3fs_cache_used_bytes", "Size that it has.", c->used);
+	gauge(m, "pbs3fs_cache_chunks", "Chunks in it.", c->chunks);
+	gauge(m, "pbs3fs_cache_objects", "Metadata objects in it.",
+	    c->objects);
+	counter(m, "pbs3fs_cache_hits_total", "Reads that it answered.",
+	    c->hits);
+	counter(m, "pbs3fs_cache_misses_total", "Reads that it did not.",
+	    c->misses);
+	counter(m, "pbs3fs_cache_evictions_total", "Files it had to drop.",
+	    c->evictions);
+	gauge(m, "pbs3fs_cache_degraded", "1 if it cannot be written.",
+	    c->degraded);
+}
+
+static void
+memory(struct metrics *m, const struct chunks_stats *c)
+{
+	gauge(m, "pbs3fs_memory_used_bytes", "Decoded chunks in memory.",
+	    c->memory);
+	gauge(m, "pbs3fs_memory_limit_bytes", "Limit of them.",
+	    c->memory_limit);
+	counter(m, "pbs3fs_chunk_hits_total", "Chunks found in memory.",
+	    c->hits);
+	counter(m, "pbs3fs_chunk_fetches_total", "Chunks asked of the store.",
+	    c->fetched);
+	counter(m, "pbs3fs_chunk_decodes_total", "Chunks decoded.",
+	    c->decoded);
+	gauge(m, "pbs3fs_chunks_in_flight", "Chunks on their way.",
+	    c->in_flight);
+}
+
+void
+mounted_metrics(void *arg, struct str *out)
+{
+	struct mounted *mt = arg;
+	struct metrics m = {.out = out};
+	struct tree *t = repo_tree(mt->s.repo);
+	struct store_cache_stats cs;
+	struct vfs_refreshes r;
+	struct chunks_stats ch;
+	struct store_counts c;
+
+	add_label(&m.labels, "mount", mt->where);
+	add_label(&m.labels, "store", mt->s.t.name);
+	stack_counts(&mt->s, &c);
+	requests(&m, &c);
+	if (store_cache_stats(repo_store(mt->s.repo), &cs) == 0)
+		cache(&m, &cs);
+	chunks_stats(repo_chunks(mt->s.repo), &ch);
+	memory(&m, &ch);
+	vfs_refreshes(mt->s.vfs, &r);
+	counter(&m, "pbs3fs_refreshes_total", "Refreshes done.", r.done);
+	counter(&m, "pbs3fs_refreshes_failed_total", "Refreshes that failed.",
+	    r.failed);
+	gauge(&m, "pbs3fs_offline", "1 if the store was away when listed.",
+	    repo_is_offline(mt->s.repo));
+	gauge(&m, "pbs3fs_damaged", "Chunks and objects found damaged.",
+	    damage_count(repo_damage(mt->s.repo)));
+	gauge(&m, "pbs3fs_snapshots", "Snapshots in the datastore.",
+	    t->n_snaps);
+	gauge(&m, "pbs3fs_listed_timestamp_seconds",
+	    "When the datastore was last listed.", (uint64_t)t->listed_at);
+	gauge(&m, "pbs3fs_start_timestamp_seconds", "When it was mounted.",
+	    (uint64_t)mt->since);
+	tree_unref(t);
+	if (str_error(&m.labels) < 0)
+		out->failed = true;
+	str_fini(&m.labels);
+}

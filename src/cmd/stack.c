@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "cmd/stack.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/num.h"
+#include "base/str.h"
+#include "cmd/cache_dir.h"
+#include "cmd/exits.h"
+#include "cmd/option.h"
+#include "repo/repo.h"
+#include "s3/cred.h"
+#include "s3/s3.h"
+#include "store/backends.h"
+#include "store/filters.h"
+#include "vfs/vfs.h"
+
+/* One attempt takes no longer than this, so that there is time for another. */
+#define ATTEMPT_MS_MAX 30000
+
+int
+stack_name(struct stack *s, struct options *o, const char *store)
+{
+	int r;
+
+	memset(s, 0, sizeof(*s));
+	s->o = o;
+	r = target_parse(store, o, &s->t);
+	if (r == 0)
+		return EXIT_OK;
+	return r == -EPERM || r == -EACCES ? EXIT_DENIED : EXIT_USAGE;
+}
+
+/*
+ * File, then what s3.cfg says, then a profile that was asked for, then the
+ * environment, then the profile that AWS's tools take by themselves.
+ */
+static int
+find_keys(struct stack *s)
+{
+	const struct options *o = s->o;
+	const char *profile = getenv("AWS_PROFILE");
+	int r;
+
+	if (o->credentials != NULL)
+		return s3_cred_file(o->credentials, &s->cred);
+	if (s->t.access != NULL && s->t.secret != NULL)
+		return s3_cred_static(s->t.access, s->t.secret, NULL,
+		    &s->cred);
+	if (o->profile != NULL) {
+		r = s3_cred_profile(o->profile, &s->cred);
+		if (r != 1)
+			return r;
+		log_err("profile %s: not in the AWS files", o->profile);
+		return -ENOENT;
+	}
+	r = s3_cred_env(&s->cred);
+	if (r == 1)
+		r = s3_cred_profile(profile != NULL ? profile : "default",
+		    &s->cred);
+	if (r == 1) {
+		log_info("%s: no credentials were found, asking without",
+		    s->t.name);
+		r = 0;
+	}
+	return r;
+}
+
+static const char *
+region(const struct options *o)
+{
+	const char *r = o->region;
+
+	if (r == NULL)
+		r = getenv("AWS_REGION");
+	if (r == NULL)
+		r = getenv("AWS_DEFAULT_REGION");
+	return r;
+}
+
+static int
+open_s3(struct stack *s)
+{
+	const struct options *o = s->o;
+	struct s3_opts so = {
+	    .endpoint = o->endpoint,
+	    .port = (unsigned)o->port,
+	    .region = region(o),
+	    .bucket = s->t.bucket,
+	    .path_style = o->path_style,
+	    .insecure_http = o->insecure_http,
+	    .ca_file = o->ca,
+	    .fingerprint = o->fingerprint,
+	    .proxy = o->proxy,
+	    .timeout_ms = (unsigned)MIN(o->timeout, ATTEMPT_MS_MAX),
+	    .connect_timeout_ms = (unsigned)o->connect_timeout,
+	    .retries = (unsigned)o->retries,
+	    .no_retries = o->retries == 0,
+	    .request_rate = o->request_rate,
+	    .rate_in = o->rate_in,
+	    .rate_out = o->rate_out,
+	    .skip_if_none_match = o->skip_if_none_match,
+	    .no_multi_delete = o->no_multi_delete,
+	};
+	int r;
+
+	if (o->endpoint == NULL) {
+		log_err("%s: no endpoint was given\n"
+			"hint: -o endpoint=https://s3.example.com; for AWS "
+			"{{bucket}}.s3.{{region}}.amazonaws.com",
+		    s->t.name);
+		return -EINVAL;
+	}
+	r = find_keys(s);
+	if (r < 0)
+		return r;
+	so.cred = s->cred;
+	r = s3_new(&so, &s->s3);
+	if (r < 0)
+		return r;
+	r = store_s3_new(s->s3, s->t.datastore, &s->store);
+	if (r < 0) {
+		s3_free(s->s3);
+		s->s3 = NULL;
+	}
+	return r;
+}
+
+static int
+open_dir(struct stack *s)
+{
+	struct store *below;
+	int r;
+
+	r = store_dir_new(s->t.path, &below);
+	if (r < 0)
+		return r;
+	r = store_count_new(below, &s->store);
+	if (r < 0)
+		store_free(below);
+	return r;
+}
+
+static int
+add_filters(struct stack *s)
+{
+	/* Only check --write has anything to write in this version. */
+	return s->o->write ? 0 : store_ro_new(s->store, &s->store);
+}
+
+int
+stack_open_store(struct stack *s)
+{
+	int r;
+
+	r = s->t.is_s3 ? open_s3(s) : open_dir(s);
+	if (r == 0)
+		r = add_filters(s);
+	if (r == -ENOMEM)
+		log_err("%s", exits_why(r));
+	return r == -EINVAL ? EXIT_USAGE : exits_of(r);
+}
+
+/* A cache that cannot be used costs speed, nothing else; one that belongs to
+ * another store would give wrong answers. */
+static int
+add_cache(struct stack *s)
+{
+	struct store_cache_opts co = {.floor = s->o->cache_floor};
+	int r;
+
+	if (!s->t.is_s3 || (option_is_set(s->o, "cache-size") &&
+	    s->o->cache_size == 0))
+		return 0;
+	if (s->o->cache != NULL) {
+		s->cache_dir = strdup(s->o->cache);
+		r = s->cache_dir == NULL ? -ENOMEM : 0;
+	} else {
+		r = cache_dir_default(s->o, &s->t, &s->cache_dir);
+	}
+	if (r != 0)
+		return r < 0 ? r : 0;
+	co.dir = s->cache_dir;
+	r = cache_dir_prepare(s->cache_dir, s->o, &s->t, &co.limit);
+	if (r == -EEXIST || r == -ENOMEM)
+		return r;
+	if (r == 0)
+		r = store_cache_new(s->store, &co, &s->store);
+	if (r < 0) {
+		log_warn("%s: going on without a cache", s->t.name);
+		free(steal(&s->cache_dir));
+	}
+	return 0;
+}
+
+int
+stack_open_repo(struct stack *s, bool kept_first)
+{
+	struct repo_opts ro = {
+	    .memory = s->o->memory,
+	    .fetchers = (unsigned)s->o->fetchers,
+	    .decoders = (unsigned)s->o->decoders,
+	    .timeout_ms = (unsigned)s->o->timeout,
+	};
+	char listing[PATH_MAX];
+	int r;
+
+	r = add_cache(s);
+	if (r < 0)
+		return r == -EEXIST ? EXIT_USAGE : exits_of(r);
+	if (s->cache_dir != NULL && snprintf(listing, sizeof(listing),
+	    "%s/listing", s->cache_dir) < PATH_MAX)
+		ro.listing = listing;
+	ro.kept_first = kept_first;
+	r = repo_open(s->store, &ro, &s->repo);
+	s->store = NULL;	/* it is the repository's, also on error */
+	if (r < 0)
+		s->s3 = NULL;
+	return exits_of(r);
+}
+
+int
+stack_open_vfs(struct stack *s, bool mounting)
+{
+	const struct options *o = s->o;
+	struct vfs_opts vo = {
+	    .subdir = mounting ? o->subdir : NULL,
+	    .set_uid = option_is_set(o, "uid"),
+	    .set_gid = option_is_set(o, "gid"),
+	    .uid = (uid_t)o->uid,
+	    .gid = (gid_t)o->gid,
+	    .umask = (mode_t)o->umask,
+	    .all = o->all,
+	    .links = o->hardlinks,
+	};
+	int r;
+
+	r = vfs_new(s->repo, &vo, &s->vfs);
+	if (r < 0 && vo.subdir != NULL)
+		log_err("subdir %s: %s", vo.subdir, exits_why(r));
+	else if (r < 0)
+		log_err("%s: %s", s->t.name, exits_why(r));
+	return exits_of(r);
+}
+
+int
+stack_open(struct stack *s, struct options *o, const char *store)
+{
+	int status;
+
+	status = stack_name(s, o, store);
+	if (status == EXIT_OK)
+		status = stack_open_store(s);
+	if (status == EXIT_OK)
+		status = stack_open_repo(s, false);
+	if (status == EXIT_OK)
+		status = stack_open_vfs(s, false);
+	return status;
+}
+
+void
+stack_counts(const struct stack *s, struct store_counts *ret)
+{
+	if (s->repo != NULL)
+		store_counts(repo_store(s->repo), ret);
+	else if (s->store != NULL)
+		store_counts(s->store, ret);
+	else
+		*ret = s->cost;
+}
+
+void
+stack_close(struct stack *s)
+{
+	struct store_counts cost;
+
+	stack_counts(s, &cost);
+	s->cost = cost;
+	vfs_free(s->vfs);
+	s->vfs = NULL;
+	if (s->repo != NULL) {
+		repo_shutdown(s->repo);
+		repo_free(s->repo);
+	} else if (s->store != NULL) {
+		store_shutdown(s->store);
+		store_free(s->store);
+	}
+	s->repo = NULL;
+	s->store = NULL;
+	s->s3 = NULL;
+	s3_cred_free(s->cred);
+	s->cred = NULL;
+	target_fini(&s->t);
+	free(steal(&s->cache_dir));
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef CMD_STACK_H
+#define CMD_STACK_H
+
+#include "cmd/target.h"
+#include "store/store.h"
+
+struct options;
+struct repo;
+struct s3;
+struct s3_cred;
+struct vfs;
+
+/*
+ * Everything between a command and its store.  Filled from the bottom up by
+ * the calls below, as far as a command needs it; stack_close takes down what
+ * there is.  Each logs its error and returns an exit status.
+ */
+struct stack {
+	struct options *o;	/* borrowed */
+	struct target t;
+	struct s3_cred *cred;	/* owned */
+	struct s3 *s3;		/* borrowed; NULL for a directory */
+	struct store *store;	/* owned by repo once there is one */
+	struct repo *repo;	/* owned */
+	struct vfs *vfs;	/* owned */
+	char *cache_dir;	/* owned; NULL: none */
+	struct store_counts cost;	/* of a stack that was closed */
+};
+
+/** stack_name(s, o, store): which store it is, nothing opened yet. */
+int stack_name(struct stack *s, struct options *o, const char *store);
+/** stack_open_store: backend, limits, faults, log; no cache. */
+int stack_open_store(struct stack *s);
+/** stack_open_repo: the cache, and the listing of the datastore; the kept one
+ * if there is one and kept_first. */
+int stack_open_repo(struct stack *s, bool kept_first);
+/** stack_open_vfs: the tree, without subdir unless mounting. */
+int stack_open_vfs(struct stack *s, bool mounting);
+/** stack_open(s, o, store): all of it, for a command that reads. */
+int stack_open(struct stack *s, struct options *o, const char *store);
+
+void stack_counts(const struct stack *s, struct store_counts *ret);
+/** stack_close(s): may be called at any stage, and twice. */
+void stack_close(struct stack *s);
+
+#endif
