@@ -295,8 +295,6 @@ archive_open(struct vfs *v, const struct node *n, unsigned flags,
 		r = r == -ENOENT ? -EIO : r;
 		goto err;
 	}
-	/* A different size is reported; what is there can still be read. */
-	(void)snap_check(v, n, x);
 	r = reader_new(repo_chunks(v->repo), x, &a->meta);
 	index_unref(x);
 	if (r < 0)

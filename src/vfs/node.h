@@ -55,13 +55,11 @@ struct node {
 	};
 	struct node_archive *archive;	/* NODE_FILE that owns numbers */
 	/*
-	 * What was learnt about it since, never unlearnt: st_size,
-	 * whether it cannot be read without a key, and the first bytes of the
-	 * checksum that the manifest has for it (0: not known).
+	 * What was learnt about it since, never unlearnt: st_size, and whether
+	 * it cannot be read without a key.
 	 */
 	_Atomic uint64_t size;
 	atomic_bool secret;
-	_Atomic uint64_t csum;
 };
 
 /* Attributes of the root directory of an archive that has been opened. */

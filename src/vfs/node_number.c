@@ -66,7 +66,6 @@ inherit(struct node *n, struct node *o)
 
 	atomic_store(&n->size, atomic_load(&o->size));
 	atomic_store(&n->secret, atomic_load(&o->secret));
-	atomic_store(&n->csum, atomic_load(&o->csum));
 	root = o->archive != NULL ? atomic_load(&o->archive->root) : NULL;
 	if (root != NULL && n->archive != NULL) {
 		struct node_root_attr *copy = malloc(sizeof(*copy));

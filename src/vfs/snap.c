@@ -4,7 +4,6 @@
 
 #include "base/buf.h"
 #include "base/log.h"
-#include "base/num.h"
 #include "base/str.h"
 #include "pbs/blob.h"
 #include "pbs/index.h"
@@ -27,15 +26,6 @@ snap_no_key(const struct node *n)
 	    str_get(&path));
 	str_fini(&path);
 	return -ENOKEY;
-}
-
-/* Never 0, which stands for "not known". */
-static uint64_t
-csum_head(const struct digest *d)
-{
-	uint64_t v = get_le64(d->b);
-
-	return v != 0 ? v : 1;
 }
 
 /* Files that the manifest promises and the store does not have. */
@@ -80,7 +70,6 @@ learn_from_manifest(struct vfs *v, const struct manifest *m,
 		if (f == NULL || n->archive_kind == ARCHIVE_BLOB)
 			continue;
 		atomic_store(&n->secret, f->crypt == CRYPT_ENCRYPT);
-		atomic_store(&n->csum, csum_head(&f->csum));
 		atomic_store(&n->size, f->size);
 	}
 	report_missing(v, m, snap);
@@ -207,28 +196,4 @@ snap_enter(struct vfs *v, struct node *snap, unsigned flags)
 			return r;
 	}
 	return 0;
-}
-
-int
-snap_check(struct vfs *v, const struct node *n, struct index *x)
-{
-	uint64_t size = atomic_load(&n->size), csum = atomic_load(&n->csum);
-	struct digest have = index_csum(x);
-	const char *why = NULL;
-	char key[KEY_MAX + 1];
-
-	/* Without a manifest the size is that of the index itself. */
-	if (csum == 0)
-		return 0;
-	if (size != index_size(x))
-		why = "the index has another size than the manifest says";
-	else if (csum != csum_head(&have))
-		why = "the index has another checksum than the manifest says";
-	if (why == NULL)
-		return 0;
-	if (tree_file_key(n->file, key) == 0) {
-		log_limited(LOG_LVL_WARN, "%s: %s", key, why);
-		damage_object(repo_damage(v->repo), key, why);
-	}
-	return size != index_size(x) ? -EBADMSG : 0;
 }

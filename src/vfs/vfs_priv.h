@@ -10,7 +10,6 @@
 struct archive;
 struct archives;
 struct dircache;
-struct index;
 struct node;
 struct nodes;
 struct pxar_entry;
@@ -77,9 +76,6 @@ mode_t attr_type(const struct node *n);
 int snap_learn(struct vfs *v, struct node *n, unsigned flags);
 /** snap_enter(v, snap, flags): what a listing of the snapshot needs. */
 int snap_enter(struct vfs *v, struct node *snap, unsigned flags);
-/** snap_check(v, n, x): compares an index with the manifest.  -EBADMSG
- * if sizes differ. */
-int snap_check(struct vfs *v, const struct node *n, struct index *x);
 /** snap_no_key(n): logs that it is encrypted; -ENOKEY. */
 int snap_no_key(const struct node *n);
 
