@@ -73,6 +73,7 @@ static int
 find_root(struct vfs *v, const char *subdir)
 {
 	struct vfs_attr attr;
+	char *path;
 	int r;
 
 	v->root = v->nodes->root->ino;
@@ -90,11 +91,13 @@ find_root(struct vfs *v, const char *subdir)
 	}
 	if (attr.st.st_ino == VFS_ROOT)
 		return 0;
+	r = vfs_path(v, attr.st.st_ino, &path);
+	if (r < 0)
+		return r;
 	free(v->root_path);
-	v->root_path = NULL;
-	r = vfs_path(v, attr.st.st_ino, &v->root_path);
+	v->root_path = path;
 	v->root = attr.st.st_ino;
-	return r;
+	return 0;
 }
 
 int
