@@ -136,28 +136,49 @@ parse_entry(const uint8_t *p, size_t left, char key[KEY_MAX + 1],
 	return 0;
 }
 
-/* fn may be NULL: only checks. */
+/* The objects at p; fn may be NULL: only checks. */
 static int
-walk(const struct buf *b, store_list_fn *fn, void *arg)
+walk(const uint8_t *p, size_t left, uint64_t count, store_list_fn *fn,
+    void *arg)
 {
-	const uint8_t *p = b->data + HEADER_LEN;
-	const uint8_t *end = b->data + b->len - SUM_LEN;
-	uint64_t i, count = get_le64(b->data + MAGIC_LEN + 8);
 	char key[KEY_MAX + 1];
 	struct store_object o;
 	size_t len;
+	uint64_t i;
 	int r;
 
 	for (i = 0; i < count; i++) {
-		r = parse_entry(p, (size_t)(end - p), key, &o, &len);
+		r = parse_entry(p, left, key, &o, &len);
 		if (r < 0)
 			return r;
 		p += len;
+		left -= len;
 		r = fn == NULL ? 0 : fn(arg, key, &o);
 		if (r != 0)
 			return r;
 	}
-	return p == end ? 0 : -EBADMSG;
+	return left == 0 ? 0 : -EBADMSG;
+}
+
+int
+listing_parse(const void *p, size_t len, store_list_fn *fn, void *arg,
+    int64_t *ret_listed_at)
+{
+	const uint8_t *b = p;
+	uint64_t count;
+	size_t left;
+	int r;
+
+	if (len < HEADER_LEN + SUM_LEN || memcmp(b, MAGIC, MAGIC_LEN) != 0 ||
+	    get_le64(b + len - SUM_LEN) != XXH3_64bits(b, len - SUM_LEN))
+		return -EBADMSG;
+	left = len - HEADER_LEN - SUM_LEN;
+	count = get_le64(b + MAGIC_LEN + 8);
+	r = walk(b + HEADER_LEN, left, count, NULL, NULL);
+	if (r < 0)
+		return r;
+	*ret_listed_at = (int64_t)get_le64(b + MAGIC_LEN);
+	return walk(b + HEADER_LEN, left, count, fn, arg);
 }
 
 int
@@ -170,14 +191,5 @@ listing_load(const char *path, store_list_fn *fn, void *arg,
 	r = io_read_file(AT_FDCWD, path, FILE_MAX, &b);
 	if (r < 0)
 		return r;
-	if (b->len < HEADER_LEN + SUM_LEN ||
-	    memcmp(b->data, MAGIC, MAGIC_LEN) != 0 ||
-	    get_le64(b->data + b->len - SUM_LEN) !=
-	    XXH3_64bits(b->data, b->len - SUM_LEN))
-		return -EBADMSG;
-	r = walk(b, NULL, NULL);
-	if (r < 0)
-		return r;
-	*ret_listed_at = (int64_t)get_le64(b->data + MAGIC_LEN);
-	return walk(b, fn, arg);
+	return listing_parse(b->data, b->len, fn, arg, ret_listed_at);
 }

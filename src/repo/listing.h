@@ -2,6 +2,7 @@
 #ifndef REPO_LISTING_H
 #define REPO_LISTING_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "store/store.h"
@@ -20,9 +21,17 @@ int listing_add(struct listing *l, const char *key,
 int listing_save(struct listing *l, const char *path, int64_t listed_at);
 
 /**
+ * listing_parse(p, len, fn, arg, ret_listed_at):
+ * The bytes of such a file.  Calls fn for every object, only after all of them
+ * were found sound; a non-zero return of fn ends it and is returned.
+ * -EBADMSG if it is damaged.
+ */
+int listing_parse(const void *p, size_t len, store_list_fn *fn, void *arg,
+    int64_t *ret_listed_at);
+
+/**
  * listing_load(path, fn, arg, ret_listed_at):
- * Calls fn for every object, only after the whole file was found sound.
- * -ENOENT if there is none, -EBADMSG if it is damaged.
+ * The same from the file.  -ENOENT if there is none.
  */
 int listing_load(const char *path, store_list_fn *fn, void *arg,
     int64_t *ret_listed_at);

@@ -44,6 +44,7 @@ slow_get(struct store *st, const char *key, const struct store_get *how,
 	LOCK(&s->lock);
 	if ((how->flags & STORE_LOCAL) && !s->local) {
 		s->looks++;
+		pthread_cond_broadcast(&s->change);
 		return -EAGAIN;
 	}
 	if (s->gets < ARRAY_SIZE(s->log))

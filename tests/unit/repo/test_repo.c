@@ -680,6 +680,9 @@ an_outage_shows_the_kept_listing(void **state)
 		/* The store is back. */
 		assert_int_equal(repo_refresh(r, NULL), 0);
 		assert_false(repo_is_offline(r));
+		t = repo_tree(r);
+		at = t->listed_at;
+		tree_unref(t);
 		repo_free(r);
 	}
 }
