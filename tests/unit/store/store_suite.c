@@ -67,6 +67,45 @@ new_count(void)
 }
 
 static struct store *
+new_limit(void)
+{
+	struct store *s;
+
+	assert_int_equal(store_limit_new(new_mem(), 1 << 20, GIB, &s), 0);
+	return s;
+}
+
+static struct store *
+new_log(void)
+{
+	struct store *s;
+
+	assert_int_equal(store_log_new(new_mem(), &s), 0);
+	return s;
+}
+
+/* A script whose rules are about none of the keys. */
+static struct store *
+new_fault(struct store *below)
+{
+	static const char text[] = "* nothing/like/it error=EIO\n";
+	const struct iovec v = {(void *)(uintptr_t)text, sizeof(text) - 1};
+	char path[96], script[128];
+	struct store *s;
+
+	snprintf(script, sizeof(script), "%s/script", new_temp(path));
+	assert_int_equal(io_replace(AT_FDCWD, script, &v, 1, 0600, 0), 0);
+	assert_int_equal(store_fault_new(below, script, &s), 0);
+	return s;
+}
+
+static struct store *
+new_fault_mem(void)
+{
+	return new_fault(new_mem());
+}
+
+static struct store *
 new_cache(struct store *below)
 {
 	char path[96];
@@ -88,6 +127,16 @@ static struct store *
 new_cache_dir(void)
 {
 	return new_cache(new_dir());
+}
+
+static struct store *
+new_stack(void)
+{
+	struct store *s = new_fault(new_count());
+
+	assert_int_equal(store_limit_new(s, 0, 0, &s), 0);
+	assert_int_equal(store_log_new(new_cache(s), &s), 0);
+	return s;
 }
 
 static struct store *
@@ -182,8 +231,12 @@ main(int argc, char **argv)
 	    {"mem", new_mem},
 	    {"dir", new_dir},
 	    {"count", new_count},
+	    {"limit", new_limit},
+	    {"log", new_log},
+	    {"fault", new_fault_mem},
 	    {"cache over mem", new_cache_mem},
 	    {"cache over dir", new_cache_dir},
+	    {"log, cache, limit, fault, count", new_stack},
 	};
 	const char *tmp = getenv("TMPDIR");
 	int r;
