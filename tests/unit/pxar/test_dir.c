@@ -328,16 +328,22 @@ links_to_what_is_no_file(void **state)
 static void
 link_without_end(void **state)
 {
-	uint64_t pos;
+	static char longest[PXAR_TARGET_MAX + 1];
 	struct tree t;
+	uint64_t pos;
 
 	(void)state;
+	memset(longest, 'x', PXAR_TARGET_MAX);
 	begin(&t, 1);
 	mk_file(&t.m, "f", FILE_, "12345", 5);
 	mk_link(&t.m, "g", 56, "f");
 	t.m.main.p[t.m.main.len - 1] = '!';
+	mk_link(&t.m, "h", 56, longest);
+	t.m.main.p[t.m.main.len - 1] = 'x';
 	end(&t);
+	assert_int_equal(find(&t, "f", &pos), 0);
 	assert_int_equal(find(&t, "g", &pos), -EBADMSG);
+	assert_int_equal(find(&t, "h", &pos), -EBADMSG);
 	fini(&t);
 }
 

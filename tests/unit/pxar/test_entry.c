@@ -393,6 +393,7 @@ static void
 position_of_nothing(void **state)
 {
 	struct pxar_entry e;
+	struct pxar_dir *d;
 	struct pxar *a;
 	uint64_t dir, file;
 	struct mk m;
@@ -409,6 +410,7 @@ position_of_nothing(void **state)
 	assert_int_equal(pxar_stat(a, dir, 0, &e), -ENOENT);
 	assert_int_equal(pxar_stat(a, pxar_root(a) + 1, 0, &e), -ENOENT);
 	assert_int_equal(pxar_stat(a, m.main.len, 0, &e), -ENOENT);
+	assert_int_equal(pxar_dir_open(a, pxar_root(a) + 1, &d), -ENOENT);
 	assert_int_equal(pxar_stat(a, UINT64_MAX, 0, &e), -ENOENT);
 	pxar_close(a);
 	mk_fini(&m);

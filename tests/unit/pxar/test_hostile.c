@@ -426,7 +426,7 @@ records_in_the_prelude(void **state)
 	struct pxar_dir *d;
 	struct mk m, fake;
 	struct pxar *a;
-	uint64_t at;
+	uint64_t at, table;
 	char *path;
 
 	(void)state;
@@ -439,6 +439,9 @@ records_in_the_prelude(void **state)
 	at = m.main.len - fake.main.len;
 	mk_root(&m, DIR_);
 	mk_link(&m, "l", at + 56, "f");
+	mk_dir(&m, "d", DIR_);
+	m.level[1].entry = at;
+	table = mk_up(&m);
 	mk_finish(&m);
 	src = mk_source(&m);
 	assert_int_equal(pxar_open(&src, &a), 0);
@@ -447,6 +450,8 @@ records_in_the_prelude(void **state)
 	assert_int_equal(
 	    pxar_dir_open(a, at + fake.last_goodbye, &d), -ENOENT);
 	assert_int_equal(pxar_path(a, at + 56, &path), -ENOENT);
+	assert_int_equal(pxar_stat(a, table, 0, &e), -EBADMSG);
+	assert_int_equal(pxar_dir_open(a, table, &d), -EBADMSG);
 	assert_int_equal(pxar_dir_open(a, pxar_root(a), &d), 0);
 	assert_int_equal(pxar_dir_find(a, d, "l", 1, 0, &e), -EBADMSG);
 	pxar_dir_unref(d);
