@@ -33,7 +33,7 @@ get_varint(struct cursor *c, uint64_t *ret)
 	return -EBADMSG;
 }
 
-/* A magnitude; if it is negative all of its bytes say "more" and a 0 ends it. */
+/* A magnitude; if negative, all of its bytes say "more" and a 0 ends it. */
 static int
 get_signed(struct cursor *c, int64_t *ret)
 {

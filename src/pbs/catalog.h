@@ -38,9 +38,9 @@ int catalog_root(const void *p, size_t len, uint64_t *ret);
  * catalog_table(p, len, pos, fn, arg):
  * Call fn for each entry of the table at pos.  A child's table always lies
  * before its parent's, so a walk ends; but a hostile catalog can lead to one
- * table by many ways, so who walks bounds what is visited.  -EBADMSG for damage,
- * possibly after some entries; a non-zero return of fn ends the walk and is
- * returned.
+ * table by many ways, so who walks bounds what is visited.  -EBADMSG for
+ * damage, possibly after some entries; a non-zero return of fn ends the walk
+ * and is returned.
  */
 typedef int catalog_fn(void *arg, const struct catalog_entry *e);
 int catalog_table(const void *p, size_t len, uint64_t pos, catalog_fn *fn,

@@ -65,7 +65,8 @@ check_names(const char *s, size_t len)
 	FUZZ_CHECK(shown[0] != '\0' || s[0] == '\0');
 	FUZZ_CHECK(!name_is_safe(s, len) || slash == NULL);
 	FUZZ_CHECK(group_id_cmp(s, s) == 0);
-	FUZZ_CHECK((group_id_cmp(s, shown) < 0) == (group_id_cmp(shown, s) > 0));
+	FUZZ_CHECK(
+	    (group_id_cmp(s, shown) < 0) == (group_id_cmp(shown, s) > 0));
 	if (ns_is_valid(s))
 		FUZZ_CHECK(len <= NS_LEN_MAX);
 }

@@ -11,7 +11,7 @@
 
 #define EMPTY "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
-/* Written by the real client; sizes and checksums as its own code reads them. */
+/* Written by the real client; sizes and checksums as its library has them. */
 static const struct golden {
 	const char *name;
 	enum blob_kind kind;
@@ -110,9 +110,10 @@ examples_of_the_format(void **state)
 }
 
 /*
- * The bytes of a frame may differ between versions of libzstd; what must not
- * is the kind, that the frame tells its size, has no checksum, and comes back.
- * With the version of the real server (1.5) the bytes are compared too.
+ * libzstd 1.5.7, which the server was built with, makes exactly its bytes, and
+ * 1.5.4 does for these samples.  Another version may differ in the bytes of a
+ * frame; what must not is the kind, that it tells its size, has no checksum,
+ * and comes back.
  */
 static void
 encoding_is_the_servers(void **state)
@@ -132,7 +133,8 @@ encoding_is_the_servers(void **state)
 		assert_int_equal(blob_encode(content->data, content->len, true,
 		    &again), 0);
 		assert_memory_equal(again->data, b->data, 8);
-		if (ZSTD_versionNumber() / 100 == 105) {
+		if (ZSTD_versionNumber() == 10504 ||
+		    ZSTD_versionNumber() == 10507) {
 			assert_int_equal(again->len, b->len);
 			assert_memory_equal(again->data, b->data, b->len);
 		}

@@ -136,7 +136,7 @@ every_truncation_is_damage(void **state)
 	}
 }
 
-/* Contexts are kept per thread; none may be shared or lost (sanitizers tell). */
+/* Contexts are kept per thread; none may be shared or lost. */
 static void *
 decode_often(void *arg)
 {
