@@ -150,8 +150,20 @@ open_dir(struct stack *s)
 static int
 add_filters(struct stack *s)
 {
+	const struct options *o = s->o;
+	int r = 0;
+
+	if (o->max_requests != 0 || o->max_download != 0)
+		r = store_limit_new(s->store, o->max_requests,
+		    o->max_download, &s->store);
 	/* Only check --write has anything to write in this version. */
-	return s->o->write ? 0 : store_ro_new(s->store, &s->store);
+	if (r == 0 && !o->write)
+		r = store_ro_new(s->store, &s->store);
+	if (r == 0 && o->fault != NULL)
+		r = store_fault_new(s->store, o->fault, &s->store);
+	if (r == 0 && o->debug)
+		r = store_log_new(s->store, &s->store);
+	return r;
 }
 
 int

@@ -23,6 +23,8 @@ struct entry {
 struct dir {
 	char *path;	/* owned; "" for the first */
 	uint64_t ino;
+	bool told;	/* the caller has had it */
+	struct vfs_attr attr;
 	struct dir *next;
 };
 
@@ -69,7 +71,8 @@ no_memory:
 
 /* In the order of the listing, before what was there. */
 static int
-push(struct dir ***at, const char *path, uint64_t ino)
+push(struct dir ***at, const char *path, uint64_t ino,
+    const struct vfs_attr *attr)
 {
 	struct dir *d = calloc(1, sizeof(*d));
 
@@ -81,6 +84,9 @@ push(struct dir ***at, const char *path, uint64_t ino)
 		return -ENOMEM;
 	}
 	d->ino = ino;
+	d->told = attr == NULL;
+	if (attr != NULL)
+		d->attr = *attr;
 	d->next = **at;
 	**at = d;
 	*at = &d->next;
@@ -119,11 +125,10 @@ handle(struct walking *k, const struct dir *d, struct entry *e,
 		if (r < 0)
 			return w->failed(w->arg, path, r);
 	}
-	r = w->entry(w->arg, path, e->ino, e->type,
+	if (w->recursive && S_ISDIR(e->type))
+		return push(at, path, e->ino, &e->attr);
+	return w->entry(w->arg, path, e->ino, e->type,
 	    w->want_attr ? &e->attr : NULL);
-	if (r == 0 && w->recursive && S_ISDIR(e->type))
-		r = push(at, path, e->ino);
-	return r;
 }
 
 static int
@@ -157,6 +162,10 @@ one_dir(struct walking *k, const struct dir *d)
 	bool more = true;
 	int r, r2;
 
+	r = d->told ? 0 : k->w->entry(k->w->arg, d->path, d->ino, S_IFDIR,
+	    k->w->want_attr ? &d->attr : NULL);
+	if (r < 0)
+		return r;
 	r = vfs_opendir(k->w->vfs, d->ino, 0, &vd);
 	if (r < 0)
 		return k->w->failed(k->w->arg, d->path, r);
@@ -181,7 +190,7 @@ walk_dir(const struct walk *w, uint64_t ino)
 	struct dir **at = &k.todo;
 	int r;
 
-	r = push(&at, "", ino);
+	r = push(&at, "", ino, NULL);
 	while (k.todo != NULL) {
 		struct dir *d = k.todo;
 

@@ -10,9 +10,11 @@ struct vfs;
 struct vfs_attr;
 
 /*
- * Going through directories: entries of one are sorted by name, a directory
- * comes before what is in it, and depth costs no recursion.  A directory with
- * very many entries comes in several sorted parts, so memory is bounded.
+ * Going through directories, depth first: what is no directory comes sorted by
+ * name, then each directory and all that is in it, so that who unpacks them in
+ * this order is done with a directory when the next one comes.  Depth costs no
+ * recursion.  A directory with very many entries comes in several sorted parts,
+ * so memory is bounded.
  */
 struct walk {
 	struct vfs *vfs;	/* borrowed */
