@@ -277,12 +277,15 @@ static void
 read_content(struct vfs_file *f, uint64_t off, size_t len, vfs_read_fn *fn,
     void *arg)
 {
+	/* Whoever is told may close the file before fn returns. */
+	struct buf *content = buf_ref(f->content);
 	struct iovec iov = {
-	    .iov_base = f->content->data + off,
+	    .iov_base = content->data + off,
 	    .iov_len = len,
 	};
 
 	fn(arg, 0, &iov, 1);
+	buf_unref(content);
 }
 
 void
