@@ -26,24 +26,13 @@
 #define ABOUT "about"
 #define ABOUT_MAX 8192
 
-/* What distinguishes one bucket from another one of the same name. */
-static int
-identity(const struct options *o, const struct target *t, struct str *out)
-{
-	str_addf(out, "%s|%" PRIu64 "|%s/%s",
-	    o->endpoint == NULL ? "" : o->endpoint, o->port, t->bucket,
-	    t->datastore);
-	return str_error(out);
-}
-
 int
 cache_dir_default(const struct options *o, const struct target *t, char **ret)
 {
-	_cleanup_(str_fini) struct str id = {0}, dir = {0};
+	_cleanup_(str_fini) struct str where = {0}, dir = {0};
 	const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
 	char hex[DIGEST_HEX_LEN + 1];
 	struct digest d;
-	int r;
 
 	if (geteuid() == 0)
 		str_add(&dir, PBS3FS_LOCALSTATEDIR "/cache");
@@ -53,10 +42,13 @@ cache_dir_default(const struct options *o, const struct target *t, char **ret)
 		str_addf(&dir, "%s/.cache", home);
 	else
 		return 1;
-	r = identity(o, t, &id);
-	if (r < 0)
-		return r;
-	d = digest_of(str_get(&id), id.len);
+	/* Another server may have a bucket of the same name. */
+	str_addf(&where, "%s|%" PRIu64 "|%s/%s",
+	    o->endpoint == NULL ? "" : o->endpoint, o->port, t->bucket,
+	    t->datastore);
+	if (str_error(&where) < 0)
+		return -ENOMEM;
+	d = digest_of(str_get(&where), where.len);
 	digest_hex(&d, hex);
 	str_addf(&dir, "/pbs3fs/%s-%.12s", t->datastore, hex);
 	*ret = str_take(&dir);
@@ -132,7 +124,10 @@ cache_dir_prepare(const char *dir, const struct options *o,
 	uint64_t half = 0;
 	int r, known;
 
-	r = identity(o, t, &id);
+	/* Without the endpoint, which has many spellings: who gives the
+	 * directory knows the server. */
+	str_addf(&id, "s3://%s/%s", t->bucket, t->datastore);
+	r = str_error(&id);
 	if (r == 0)
 		r = io_mkdirs(AT_FDCWD, dir, 0700);
 	if (r < 0)

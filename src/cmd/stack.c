@@ -254,9 +254,7 @@ stack_open_vfs(struct stack *s, bool mounting)
 	int r;
 
 	r = vfs_new(s->repo, &vo, &s->vfs);
-	if (r < 0 && vo.subdir != NULL)
-		log_err("subdir %s: %s", vo.subdir, exits_why(r));
-	else if (r < 0)
+	if (r < 0 && vo.subdir == NULL)
 		log_err("%s: %s", s->t.name, exits_why(r));
 	return exits_of(r);
 }
