@@ -89,6 +89,14 @@ find(struct tree *t, const char *name, uint64_t *pos)
 	return r;
 }
 
+static int
+no_link(void *arg, uint64_t pos)
+{
+	(void)arg;
+	(void)pos;
+	return 0;
+}
+
 static void
 empty(void **state)
 {
@@ -547,6 +555,110 @@ errors_of_the_source(void **state)
 	fini(&t);
 }
 
+/* Every read of a call fails once: it says so, and the next call is right. */
+static void
+every_read_fails(struct tree *t, int (*call)(struct tree *t, size_t i),
+    size_t i)
+{
+	unsigned long n;
+	int r;
+
+	for (n = 1;; n++) {
+		t->m.reads = 0;
+		t->m.fail_at = n;
+		r = call(t, i);
+		t->m.fail_at = 0;
+		if (r == 0)
+			break;
+		assert_int_equal(r, -EIO);
+	}
+	assert_in_range(n, 2, 40);
+}
+
+static int
+call_entry(struct tree *t, size_t i)
+{
+	char name[PXAR_NAME_MAX + 1];
+
+	return entry(t, i, name);
+}
+
+static int
+call_position(struct tree *t, size_t i)
+{
+	char name[PXAR_NAME_MAX + 1];
+	struct pxar_entry e;
+	struct pxar_dir *d;
+	uint64_t link, pos;
+	char *path;
+	int r;
+
+	r = pxar_dir_entry(t->a, t->d, i, 0, name, &e, &link);
+	if (r < 0)
+		return r;
+	pos = e.pos;
+	pxar_entry_fini(&e);
+	r = pxar_stat(t->a, pos, PXAR_META, &e);
+	if (r < 0)
+		return r;
+	if (S_ISDIR(e.mode)) {
+		r = pxar_dir_open(t->a, pos, &d);
+		if (r < 0)
+			goto out;
+		pxar_dir_unref(d);
+	}
+	r = pxar_path(t->a, pos, &path);
+	if (r < 0)
+		goto out;
+	free(path);
+	r = pxar_links(t->a, no_link, NULL);
+out:
+	pxar_entry_fini(&e);
+	return r;
+}
+
+/* With gaps of all widths, so that each record is once the one that needs the
+ * next read. */
+static void
+errors_in_every_record(void **state)
+{
+	static char gap[5000], target[PXAR_TARGET_MAX + 1];
+	const uint64_t v[] = {7, 5, 0, 7};
+	struct tree t;
+	uint64_t file;
+	size_t width, i;
+
+	(void)state;
+	memset(target, 't', PXAR_TARGET_MAX);
+	for (width = 0; width < 4700; width += width < 600 ? 12 : 400) {
+		begin(&t, 2);
+		mk_xattr(&t.m, "user.gap", gap, width);
+		mk_xattr(&t.m, "user.a", "1", 1);
+		mk_numbers(&t.m, PXAR_ACL_USER, v, 2);
+		mk_numbers(&t.m, PXAR_ACL_GROUP_OBJ, v, 1);
+		mk_numbers(&t.m, PXAR_ACL_DEFAULT, v, 4);
+		mk_record(&t.m.pending, PXAR_FCAPS, "caps", 4);
+		mk_numbers(&t.m, PXAR_QUOTA_PROJID, v, 1);
+		file = mk_file(&t.m, "f", FILE_, "x", 1);
+		mk_xattr(&t.m, "user.gap", gap, width);
+		mk_device(&t.m, "c", MK(S_IFCHR | 0600), 1, 3);
+		mk_xattr(&t.m, "user.gap", gap, width);
+		mk_symlink(&t.m, "s", MK(S_IFLNK | 0777), target);
+		mk_xattr(&t.m, "user.gap", gap, width);
+		mk_dir(&t.m, "d", DIR_);
+		for (i = 0; i < width / 8; i++)
+			mk_link(&t.m, "l", file, "f");
+		mk_up(&t.m);
+		mk_link(&t.m, "l", file, "f");
+		end(&t);
+		for (i = 0; i < pxar_dir_count(t.d); i++)
+			every_read_fails(&t, call_entry, i);
+		if (width < 100)
+			every_read_fails(&t, call_position, 3);
+		fini(&t);
+	}
+}
+
 int
 main(void)
 {
@@ -566,6 +678,7 @@ main(void)
 	    cmocka_unit_test(sizes_are_bounds),
 	    cmocka_unit_test(many_entries),
 	    cmocka_unit_test(errors_of_the_source),
+	    cmocka_unit_test(errors_in_every_record),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
