@@ -121,6 +121,9 @@ read_secret(const char *path, bool private, char **ret)
 		return errno == ENOENT ? 1 : -errno;
 	if (fstat(fd, &st) < 0)
 		return -errno;
+	/* /dev/null is how one says that there shall be no such file. */
+	if (!private && S_ISCHR(st.st_mode))
+		return 1;
 	if (!S_ISREG(st.st_mode))
 		return -EINVAL;
 	if (private && (st.st_mode & (S_IRWXG | S_IRWXO)) != 0)

@@ -238,7 +238,9 @@ parse(const struct url_opts *o, const char *p, bool has_bucket,
 		return -EINVAL;
 	}
 	if (!ret->tls && !o->insecure_http) {
-		*why = "plain http needs the option insecure-http";
+		*why = "plain http is not allowed\nhint: use https, or the "
+		    "option insecure-http if everybody on the way may read "
+		    "the data";
 		return -EINVAL;
 	}
 	hostport = strdup(p);
