@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -116,12 +117,29 @@ half_of_free(const char *dir, uint64_t *ret)
 	return 0;
 }
 
+/*
+ * What has to stay free beside the data: the note, directories, the listing
+ * and its successor while that is written.  Before there is a listing its size
+ * can only be guessed.
+ */
+static uint64_t
+reserve(const char *dir, uint64_t limit)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	if (snprintf(path, sizeof(path), "%s/" CACHE_DIR_LISTING, dir) <
+		PATH_MAX && stat(path, &st) == 0)
+		return 2 * (uint64_t)st.st_blocks * 512 + 64 * KIB;
+	return MAX(64 * KIB, MIN(limit / 16, 64 * MIB));
+}
+
 int
 cache_dir_prepare(const char *dir, const struct options *o,
     const struct target *t, uint64_t *ret_limit)
 {
 	_cleanup_(str_fini) struct str id = {0};
-	uint64_t half = 0;
+	uint64_t half = 0, limit, less;
 	int r, known;
 
 	/* Without the endpoint, which has many spellings: who gives the
@@ -148,8 +166,10 @@ cache_dir_prepare(const char *dir, const struct options *o,
 		if (r < 0 && r != -EROFS && r != -ENOSPC && r != -EDQUOT)
 			goto fail;
 	}
-	*ret_limit = option_is_set(o, "cache-size") ? o->cache_size :
-						      MIN(half, o->cache_size);
+	limit = option_is_set(o, "cache-size") ? o->cache_size :
+						 MIN(half, o->cache_size);
+	less = reserve(dir, limit);
+	*ret_limit = limit > less ? limit - less : 0;
 	return 0;
 fail:
 	log_err("cache %s: %s", dir, strerror(-r));

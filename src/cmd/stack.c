@@ -185,6 +185,7 @@ static int
 add_cache(struct stack *s)
 {
 	struct store_cache_opts co = {.floor = s->o->cache_floor};
+	char data[PATH_MAX];
 	int r;
 
 	if (!s->t.is_s3 || (option_is_set(s->o, "cache-size") &&
@@ -198,10 +199,13 @@ add_cache(struct stack *s)
 	}
 	if (r != 0)
 		return r < 0 ? r : 0;
-	co.dir = s->cache_dir;
 	r = cache_dir_prepare(s->cache_dir, s->o, &s->t, &co.limit);
 	if (r == -EEXIST || r == -ENOMEM)
 		return r;
+	if (snprintf(data, sizeof(data), "%s/" CACHE_DIR_DATA,
+	    s->cache_dir) >= PATH_MAX)
+		return -ENAMETOOLONG;
+	co.dir = data;
 	if (r == 0)
 		r = store_cache_new(s->store, &co, &s->store);
 	if (r < 0) {
@@ -227,7 +231,7 @@ stack_open_repo(struct stack *s, bool kept_first)
 	if (r < 0)
 		return r == -EEXIST ? EXIT_USAGE : exits_of(r);
 	if (s->cache_dir != NULL && snprintf(listing, sizeof(listing),
-	    "%s/listing", s->cache_dir) < PATH_MAX)
+	    "%s/" CACHE_DIR_LISTING, s->cache_dir) < PATH_MAX)
 		ro.listing = listing;
 	ro.kept_first = kept_first;
 	r = repo_open(s->store, &ro, &s->repo);
