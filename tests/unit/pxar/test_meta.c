@@ -158,6 +158,7 @@ longest_xattr(void **state)
 static void
 wrong_xattrs(void **state)
 {
+	static const char caps[65537];
 	struct mk m;
 
 	(void)state;
@@ -169,6 +170,12 @@ wrong_xattrs(void **state)
 	assert_int_equal(verdict(&m), -EBADMSG);
 	begin(&m);
 	mk_record(&m.pending, PXAR_XATTR, "", 0);
+	assert_int_equal(verdict(&m), -EBADMSG);
+	begin(&m);
+	mk_record(&m.pending, PXAR_FCAPS, caps, 65536);
+	assert_int_equal(verdict(&m), 0);
+	begin(&m);
+	mk_record(&m.pending, PXAR_FCAPS, caps, sizeof(caps));
 	assert_int_equal(verdict(&m), -EBADMSG);
 }
 

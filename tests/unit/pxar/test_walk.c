@@ -191,6 +191,12 @@ links_past_damage(void **state)
 	mk_dir(&m, "d", DIR_);
 	mk_link(&m, "f2", f, "f");
 	table = mk_up(&m);
+	mk_dir(&m, "too-many", DIR_);
+	mk_link(&m, "f2", f, "f");
+	mk_add(&m, "f2", 2, f, 0);
+	mk_add(&m, "f2", 2, f, 0);
+	mk_add(&m, "f2", 2, f, 0);
+	mk_up(&m);
 	mk_link(&m, "f3", f, "f");
 	a = open_it(&m);
 	m.main.p[table] ^= 1;
