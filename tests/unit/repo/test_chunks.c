@@ -574,12 +574,12 @@ deadlines_hold_while_the_store_hangs(void **state)
 	for (i = 0; i < 20; i++)
 		assert_int_equal(answer_of(&a[i]), -ETIMEDOUT);
 	end = clock_mono_ms();
-	assert_in_range(end - start, 300, 1500);
+	assert_in_range(end - start, 300, 3000);
 	assert_int_equal(damage_count(f.damage), 0);
 	slow_store_set(f.s, &f.s->hold, false);
 	check(&f, &id[0], 0);
 	/* Most of those in the queue were never asked for. */
-	assert_in_range(gets(&f), 3, 12);
+	assert_in_range(gets(&f), 1, 12);
 	teardown(&f);
 }
 
