@@ -257,6 +257,15 @@ def _tar_path(name):
     return b"/" if b in (b"", b".") else b"/" + b
 
 
+def _with_mask(mode, access):
+    """libarchive has the owning group in the mode where stat has the mask;
+    who unpacks the ACL gets both right."""
+    one = {t: perm for t, perm, _ in access or ()}
+    if MASK in one and mode >> 3 & 7 == one[GROUP_OBJ]:
+        mode = mode & ~0o70 | one[MASK] << 3
+    return mode
+
+
 def from_tar(stream):
     """The same of a tar stream; sockets cannot be in one."""
     records, groups = {}, {}
@@ -293,6 +302,7 @@ def from_tar(stream):
                 text = info.pax_headers.get("SCHILY.acl." + key)
                 if text:
                     acls[i] = _acl_text(text)
+            mode = rec["mode"] = _with_mask(mode, acls[0])
             acl = acl_record(*acls, mode)
             if acl:
                 rec["acl"] = acl
