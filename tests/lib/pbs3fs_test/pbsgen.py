@@ -32,6 +32,14 @@ def blob(data, kind="auto"):
     return magic + struct.pack("<I", zlib.crc32(body)) + body
 
 
+def decode(raw):
+    """The content of a blob or chunk that is not encrypted."""
+    if raw[:8] == RAW:
+        return raw[12:]
+    assert raw[:8] == ZSTD
+    return zstandard.ZstdDecompressor().decompressobj().decompress(raw[12:])
+
+
 def header(magic, csum, uuid=b"\x11" * 16, ctime=1700000000, tail=b""):
     h = magic + uuid + struct.pack("<q", ctime) + csum + tail
     return h + bytes(4096 - len(h))
