@@ -93,8 +93,8 @@ struct nodes {
 /**
  * nodes_build(t, all, old, ret):
  * all: unfinished snapshots too.  What was in old under the same path keeps its
- * number and what is known of it; an archive that was replaced gets another
- * range.  old may be NULL.
+ * number and what is known of it; a file that was replaced gets another number,
+ * an archive another range.  old may be NULL.
  */
 int nodes_build(struct tree *t, bool all, struct nodes *old,
     struct nodes **ret);

@@ -58,6 +58,27 @@ counterpart(struct node *n, struct nodes *old)
 	return o;
 }
 
+static bool
+same_content(const struct node *a, const struct node *b)
+{
+	const struct tree_snap *x, *y;
+
+	if (a->kind != b->kind)
+		return false;
+	switch (a->kind) {
+	case NODE_FILE:
+	case NODE_OWNER:
+	case NODE_NOTES:
+		return node_same_file(a, b);
+	case NODE_LATEST:
+		x = tree_latest(a->group);
+		y = tree_latest(b->group);
+		return x != NULL && y != NULL && x->time == y->time;
+	default:
+		return true;
+	}
+}
+
 /* What is known of a file does not depend on which listing it is in. */
 static void
 inherit(struct node *n, struct node *o)
@@ -92,8 +113,14 @@ number_nodes(struct numbering *x, struct nodes *old)
 		o = old != NULL ? counterpart(x->order[i], old) : NULL;
 		if (o == NULL)
 			continue;
-		c[i].first = o->ino;
 		c[i].salt = o->salt;
+		if (!same_content(x->order[i], o)) {
+			/* Who has the old one open goes on filling the
+			 * kernel's pages of its number. */
+			c[i].salt++;
+			continue;
+		}
+		c[i].first = o->ino;
 		c[i].fixed = true;
 	}
 	r = ino_assign(c, x->t->n_nodes, hash_hier, x);
@@ -124,7 +151,6 @@ number_archives(struct numbering *x, struct nodes *old)
 			continue;
 		c[i].salt = o->archive->salt;
 		if (!node_same_file(o, x->archives[i].node)) {
-			/* The kernel may hold pages of the old numbers. */
 			c[i].salt++;
 			continue;
 		}

@@ -28,29 +28,7 @@ tell_inode(struct vfs *v, const struct node *n)
 		v->listener.inode(v->listener.arg, vfs_number(v, n->ino));
 }
 
-static bool
-content_differs(const struct node *a, const struct node *b)
-{
-	const struct tree_snap *x, *y;
-
-	switch (a->kind) {
-	case NODE_FILE:
-	case NODE_OWNER:
-	case NODE_NOTES:
-		return !node_same_file(a, b);
-	case NODE_LATEST:
-		x = tree_latest(a->group);
-		y = tree_latest(b->group);
-		return x == NULL || y == NULL || x->time != y->time;
-	case NODE_SNAP:
-		return a->snap->protected != b->snap->protected ||
-		    a->snap->finished != b->snap->finished;
-	default:
-		return false;
-	}
-}
-
-/* Whether names of the directory differ; tells each of them. */
+/* Whether names of the directory differ, or what they name; tells each. */
 static bool
 diff_names(struct vfs *v, const struct node *a, const struct node *b)
 {
@@ -65,21 +43,16 @@ diff_names(struct vfs *v, const struct node *a, const struct node *b)
 			r = -1;
 		else
 			r = strcmp(a->children[i].name, b->children[j].name);
-		if (r == 0) {
-			const struct node *x = &a->children[i++];
-			const struct node *y = &b->children[j++];
-
-			/* Another type, or an archive with other numbers
-			 * below it: the old one must be looked up anew. */
-			if (x->kind == y->kind && (x->kind != NODE_FILE ||
-			    node_same_file(x, y)))
-				continue;
-			tell_entry(v, b, y->name);
+		if (r == 0 && a->children[i].ino == b->children[j].ino) {
+			i++;
+			j++;
 			continue;
 		}
 		differ = true;
-		tell_entry(v, b, r < 0 ? a->children[i++].name :
-		    b->children[j++].name);
+		tell_entry(v, b, r <= 0 ? a->children[i].name :
+		    b->children[j].name);
+		i += r <= 0;
+		j += r >= 0;
 	}
 	return differ;
 }
@@ -90,14 +63,12 @@ diff(struct vfs *v, struct nodes *old, struct nodes *now)
 	struct node *b;
 	const struct node *a;
 
-	/* Numbers are kept over a refresh, so the same number is the same
-	 * path. */
+	/* What is still the same kept its number over the refresh. */
 	for (b = now->root; b != NULL; b = node_next(b)) {
 		a = nodes_find(old, b->ino);
 		if (a == NULL || a->kind != b->kind)
 			continue;
-		if (diff_names(v, a, b) || a->mtime != b->mtime ||
-		    content_differs(a, b))
+		if (diff_names(v, a, b) || a->mtime != b->mtime)
 			tell_inode(v, b);
 	}
 }
