@@ -3,6 +3,7 @@
 #define FUSE_FUSE_PRIV_H
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -30,6 +31,16 @@ struct handle {
 	LIST_ENTRY(handle) link;
 };
 
+/* fuse_signals.c: what SIGTERM, SIGINT and SIGHUP do, from before the mount is
+ * there; one at a time in a process. */
+struct signals {
+	int pipe[2];		/* a byte for each that came, 0 to wake */
+	struct sigaction term, intr, hup, usr2, sigpipe;	/* before */
+};
+int signals_begin(struct signals *s);
+void signals_end(struct signals *s);
+void signals_wake(struct signals *s);
+
 struct fuse_mount {
 	struct vfs *v;			/* borrowed */
 	struct fuse_session *se;	/* owned */
@@ -37,6 +48,7 @@ struct fuse_mount {
 	struct fuse_mount_opts opts;	/* strings are not kept */
 	struct workq *pool;		/* owned: requests that have to wait */
 	bool mounted;			/* still to be unmounted by us */
+	struct signals signals;
 
 	pthread_mutex_t lock;		/* guards all below */
 	pthread_cond_t changed;

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -27,32 +26,10 @@
 
 extern char **environ;
 
-/* Where a signal handler puts what came: it can reach nothing else. */
-static volatile int signal_fd = -1;
-
-static void
-on_signal(int sig)
-{
-	int saved = errno;
-	unsigned char c = (unsigned char)sig;
-	ssize_t n = write(signal_fd, &c, 1);
-
-	(void)n;
-	errno = saved;
-}
-
-/* Only there to interrupt a wait. */
-static void
-on_kick(int sig)
-{
-	(void)sig;
-}
-
 struct run {
 	struct fuse_mount *m;
 	void (*ready)(void *arg);
 	void *arg;
-	int pipe[2];
 	pthread_t loop, control, refresher;
 	bool asked;		/* to end; of the control thread until joined */
 	bool forced;		/* unmounted, but not given up by its users */
@@ -132,7 +109,7 @@ control_main(void *arg)
 	unsigned char sig;
 
 	for (;;) {
-		if (read(x->pipe[0], &sig, 1) != 1) {
+		if (read(x->m->signals.pipe[0], &sig, 1) != 1) {
 			if (errno == EINTR)
 				continue;
 			break;
@@ -218,38 +195,6 @@ refresher_main(void *arg)
 	return NULL;
 }
 
-/* Handlers instead of a mask: threads that others started do not block these
- * signals. */
-struct handlers {
-	struct sigaction term, intr, hup, usr2, pipe;
-};
-
-static void
-handlers_set(struct handlers *old)
-{
-	struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-
-	sigemptyset(&sa.sa_mask);
-	sigaction(SIGTERM, &sa, &old->term);
-	sigaction(SIGINT, &sa, &old->intr);
-	sigaction(SIGHUP, &sa, &old->hup);
-	sa.sa_handler = on_kick;
-	sa.sa_flags = 0;
-	sigaction(SIGUSR2, &sa, &old->usr2);
-	sa.sa_handler = SIG_IGN;
-	sigaction(SIGPIPE, &sa, &old->pipe);
-}
-
-static void
-handlers_restore(const struct handlers *old)
-{
-	sigaction(SIGTERM, &old->term, NULL);
-	sigaction(SIGINT, &old->intr, NULL);
-	sigaction(SIGHUP, &old->hup, NULL);
-	sigaction(SIGUSR2, &old->usr2, NULL);
-	sigaction(SIGPIPE, &old->pipe, NULL);
-}
-
 static int
 loop(struct run *x)
 {
@@ -270,17 +215,13 @@ loop(struct run *x)
 static void
 tell_over(struct run *x)
 {
-	unsigned char end = 0;
-	ssize_t n;
-
 	{
 		LOCK(&x->m->lock);
 		x->over = true;
 		x->m->ending = true;
 		pthread_cond_broadcast(&x->m->changed);
 	}
-	n = write(x->pipe[1], &end, 1);
-	(void)n;
+	signals_wake(&x->m->signals);
 }
 
 int
@@ -292,21 +233,16 @@ fuse_mount_run(struct fuse_mount *m, void (*ready)(void *arg), void *arg)
 	    .arg = arg,
 	    .loop = pthread_self(),
 	};
-	struct handlers old;
 	int r;
 
-	if (pipe2(x.pipe, O_CLOEXEC) < 0)
-		return -errno;
-	signal_fd = x.pipe[1];
-	handlers_set(&old);
 	r = -pthread_create(&x.control, NULL, control_main, &x);
 	if (r < 0)
-		goto out;
+		return r;
 	r = -pthread_create(&x.refresher, NULL, refresher_main, &x);
 	if (r < 0) {
 		tell_over(&x);
 		pthread_join(x.control, NULL);
-		goto out;
+		return r;
 	}
 	r = loop(&x);
 	tell_over(&x);
@@ -316,10 +252,5 @@ fuse_mount_run(struct fuse_mount *m, void (*ready)(void *arg), void *arg)
 	 * is mounted there now may not be ours. */
 	if (x.forced)
 		m->mounted = false;
-out:
-	handlers_restore(&old);
-	signal_fd = -1;
-	close(x.pipe[0]);
-	close(x.pipe[1]);
 	return r;
 }

@@ -155,6 +155,9 @@ fuse_mount_new(struct vfs *v, const char *mountpoint,
 	r = workq_new("fuse", POOL_THREADS, &m->pool);
 	if (r < 0)
 		goto err;
+	r = signals_begin(&m->signals);
+	if (r < 0)
+		goto err;
 	m->se = fuse_session_new(&args, &fuse_ll_ops, sizeof(fuse_ll_ops), m);
 	if (m->se == NULL) {
 		log_err("cannot start a FUSE session");
@@ -195,6 +198,7 @@ fuse_mount_free(struct fuse_mount *m)
 		vfs_listen(m->v, &(struct vfs_listener){0});
 		fuse_session_destroy(m->se);
 	}
+	signals_end(&m->signals);
 	pthread_cond_destroy(&m->changed);
 	pthread_mutex_destroy(&m->lock);
 	free(m->mountpoint);
