@@ -18,6 +18,7 @@ struct index {
 	const uint8_t *table;	/* borrowed from file */
 	size_t count;
 	uint64_t size;
+	struct digest csum;	/* computed */
 	uint64_t chunk_size;	/* 0 if dynamic */
 	unsigned chunk_shift;
 };
@@ -83,7 +84,6 @@ static const char *
 check(struct index *x)
 {
 	const struct buf *b = x->file;
-	struct digest want, have;
 	const char *why;
 
 	if (b->len < INDEX_HEADER_LEN)
@@ -100,10 +100,7 @@ check(struct index *x)
 	}
 	if (why != NULL)
 		return why;
-	want = index_csum(x);
-	have = digest_of(x->table, b->len - INDEX_HEADER_LEN);
-	if (!digest_eq(&want, &have))
-		return "checksum of the table differs from the header's";
+	x->csum = digest_of(x->table, b->len - INDEX_HEADER_LEN);
 	return NULL;
 }
 
@@ -162,13 +159,17 @@ index_count(const struct index *x)
 	return x->count;
 }
 
+bool
+index_is_intact(const struct index *x)
+{
+	return memcmp(x->csum.b, x->file->data + INDEX_OFF_CSUM,
+	    DIGEST_LEN) == 0;
+}
+
 struct digest
 index_csum(const struct index *x)
 {
-	struct digest d;
-
-	memcpy(d.b, x->file->data + INDEX_OFF_CSUM, DIGEST_LEN);
-	return d;
+	return x->csum;
 }
 
 int64_t

@@ -2,6 +2,7 @@
 #ifndef PBS_INDEX_H
 #define PBS_INDEX_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,21 +28,23 @@ struct index_chunk {
 };
 
 /**
- * index_open(b, ret):
+ * index_open(b, ret, ret_why):
  * Parse and check a whole index file; takes a reference of b.  -EBADMSG with
  * *ret_why (a static text) for: unknown magic, wrong length, no entries, ends
  * that do not increase, a chunk over CHUNK_CONTENT_MAX, chunk size 0 or not a
- * power of two, size over INT64_MAX, or a header checksum that differs from
- * the table.
+ * power of two, size over INT64_MAX.
  */
 int index_open(struct buf *b, struct index **ret, const char **ret_why);
+/** index_is_intact(x): the header's checksum is that of the table.  If not,
+ * some entry is wrong; each chunk still proves itself by its digest. */
+bool index_is_intact(const struct index *x);
 struct index *index_ref(struct index *x);
 void index_unref(struct index *x);
 
 enum index_kind index_kind(const struct index *x);
 uint64_t index_size(const struct index *x);		/* bytes of the stream */
 size_t index_count(const struct index *x);		/* chunks, at least 1 */
-struct digest index_csum(const struct index *x);	/* over the table */
+struct digest index_csum(const struct index *x);	/* of the table */
 int64_t index_ctime(const struct index *x);		/* epoch seconds */
 const uint8_t *index_uuid(const struct index *x);	/* 16 bytes */
 /** index_chunk_size(x): of a fixed index; 0 for a dynamic one. */

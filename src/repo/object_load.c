@@ -68,6 +68,9 @@ object_expect_from(const struct manifest *m, const char *name,
 	ret->csum = f->csum;
 }
 
+/* Of an index: to be reported, and used. */
+#define SUSPECT 1
+
 static size_t
 max_of(enum object_kind kind)
 {
@@ -84,20 +87,23 @@ max_of(enum object_kind kind)
 	return TEXT_MAX;
 }
 
+/* -EBADMSG if the manifest tells otherwise. */
 static int
 compare(const struct object_load *l, uint64_t size, const struct digest *csum,
-    char why[WHY_MAX])
+    char why[WHY_MAX], bool *ret_size_differs)
 {
 	char is[DIGEST_HEX_LEN + 1], should[DIGEST_HEX_LEN + 1];
 	struct object_expect x;
 	int r;
 
+	*ret_size_differs = false;
 	if (l->expect == NULL)
 		return 0;
 	r = l->expect(l->arg, &x);
 	if (r < 0 || !x.known ||
 	    (x.size == size && digest_eq(&x.csum, csum)))
 		return r;
+	*ret_size_differs = x.size != size;
 	snprintf(why, WHY_MAX, "size %" PRIu64 " and checksum %s, but the "
 	    "manifest says size %" PRIu64 " and checksum %s",
 	    size, digest_hex(csum, is), x.size, digest_hex(&x.csum, should));
@@ -122,12 +128,18 @@ parse_manifest(const struct buf *raw, void **ret, uint64_t *ret_cost,
 	return 0;
 }
 
+/*
+ * A wrong checksum means that some entry of the table is wrong; which one
+ * shows when its chunk is read, for a chunk proves itself.  So the rest stays
+ * readable: SUSPECT, with why.  Of a wrong size nothing can be said.
+ */
 static int
 parse_index(const struct object_load *l, struct buf *raw, void **ret,
     uint64_t *ret_cost, char why[WHY_MAX])
 {
 	const char *text = "damaged";
 	struct digest csum;
+	bool size_differs;
 	struct index *x;
 	int r;
 
@@ -137,14 +149,19 @@ parse_index(const struct object_load *l, struct buf *raw, void **ret,
 	if (r < 0)
 		return r;
 	csum = index_csum(x);
-	r = compare(l, index_size(x), &csum, why);
-	if (r < 0) {
+	r = compare(l, index_size(x), &csum, why, &size_differs);
+	if (r == 0 && !index_is_intact(x)) {
+		snprintf(why, WHY_MAX,
+		    "checksum of the table differs from the header's");
+		r = -EBADMSG;
+	}
+	if (r < 0 && (r != -EBADMSG || size_differs)) {
 		index_unref(x);
 		return r;
 	}
 	*ret = x;
 	*ret_cost = raw->len;
-	return 0;
+	return r < 0 ? SUSPECT : 0;
 }
 
 static int
@@ -153,6 +170,7 @@ parse_blob(const struct object_load *l, const struct buf *raw, void **ret,
 {
 	_cleanup_(buf_unrefp) struct buf *b = NULL;
 	struct digest csum;
+	bool size_differs;
 	int r, decoded;
 
 	decoded = blob_decode(raw->data, raw->len, BLOB_CONTENT_MAX, &b);
@@ -165,7 +183,7 @@ parse_blob(const struct object_load *l, const struct buf *raw, void **ret,
 	/* One that is encrypted can still be damaged. */
 	if (l->expect != NULL) {
 		csum = digest_of(raw->data, raw->len);
-		r = compare(l, raw->len, &csum, why);
+		r = compare(l, raw->len, &csum, why, &size_differs);
 		if (r < 0)
 			return r;
 	}
@@ -223,13 +241,15 @@ object_load(const struct object_load *l, void **ret, uint64_t *ret_cost)
 	int r;
 
 	r = attempt(l, l->local ? STORE_LOCAL : 0, ret, ret_cost, why);
-	if (r != -EBADMSG)
+	if (r != -EBADMSG && r != SUSPECT)
 		return r;
+	if (r == SUSPECT)
+		index_unref(steal(ret));
 	/* Another look at it takes the store. */
 	if (l->local)
 		return -EAGAIN;
 	r = attempt(l, STORE_FRESH, ret, ret_cost, why);
-	if (r == -EBADMSG)
+	if (r == -EBADMSG || r == SUSPECT)
 		damage_object(l->damage, l->id->key, why);
-	return r;
+	return r == SUSPECT ? 0 : r;
 }

@@ -68,7 +68,8 @@ parse(struct buf *b)
 		pos = c.end;
 	}
 	FUZZ_CHECK(pos == index_size(x) && pos <= INT64_MAX);
-	rebuild(x, b);
+	if (index_is_intact(x))
+		rebuild(x, b);
 	index_unref(x);
 }
 

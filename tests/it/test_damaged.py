@@ -34,11 +34,9 @@ INDEX_VM = f".cnt/{VM}/drive-scsi0.img.fidx"
 STRUCTURE = {
     **{case: ({f"{ONE}/root": "EIO"}, [INDEX_1]) for case in (
         "didx-truncated-entry", "didx-truncated-header", "didx-no-entries",
-        "didx-empty-file", "didx-bad-magic", "didx-bad-csum-header",
-        "didx-digest-flip")},
+        "didx-empty-file", "didx-bad-magic")},
     **{case: ({f"{VM}/drive-scsi0.img": "EIO"}, [INDEX_VM]) for case in (
-        "fidx-truncated", "fidx-bad-size", "fidx-chunk-size-0",
-        "fidx-bad-csum-header")},
+        "fidx-truncated", "fidx-bad-size", "fidx-chunk-size-0")},
     **{case: ({f"{ONE}/index.json": "EIO"},
               [f".cnt/{ONE}/index.json.blob"]) for case in (
         "manifest-crc", "manifest-not-json", "manifest-empty-file")},
@@ -214,6 +212,30 @@ def test_structure(case, stores, good, mounts, tmp):
         assert os.path.basename(n) in m.log()
 
 
+@pytest.mark.parametrize("case,index", [
+    ("didx-bad-csum-header", INDEX_1), ("fidx-bad-csum-header", INDEX_VM)])
+def test_index_checksum(case, index, stores, good, mounts, tmp):
+    """The table may be right after all: it is reported and read."""
+    m, failed, read = look(stores, case, mounts, tmp)
+    assert failed == {}
+    same_but_for(read, good, [], stores(case))
+    assert f"object {index} checksum " in m.errors()
+
+
+def test_index_digest(stores, good, mounts, tmp):
+    """A wrong digest costs the chunk that it names, and no other."""
+    m, failed, read = look(stores, "didx-digest-flip", mounts, tmp)
+    was = chunks_of("ok", ONE, "root.pxar.didx")
+    now = chunks_of("didx-digest-flip", ONE, "root.pxar.didx")
+    old, new = next((a[1], b[1]) for a, b in zip(was, now) if a[1] != b[1])
+    path = f"{ONE}/{LOG}"
+    begin, end = log_range(stores, good, ONE, "root.pxar.didx", old)
+    assert failed == {path: pages(begin, end)}
+    same_but_for(read, good, [path])
+    assert f"object {INDEX_1} " in m.errors()
+    assert f"chunk {new} is missing" in m.errors()
+
+
 def check_entry(case, stores, good, mounts, tmp, affected, archive=INDEX_1):
     """Damage inside of an archive: those entries are gone or fail."""
     m, failed, read = look(stores, case, mounts, tmp)
@@ -377,6 +399,8 @@ def test_all_cases_are_tested():
             "pxar-symlink-no-nul", "ppxar-missing", "ppxar-header-mismatch",
             "manifest-missing-file", "manifest-extra-entry",
             "manifest-wrong-csum", "manifest-wrong-size",
+            "didx-bad-csum-header", "fidx-bad-csum-header",
+            "didx-digest-flip",
             "manifest-other-snapshot", "unfinished", "no-owner", "bad-owner"}
     assert {c for c in CASES if not c.startswith("enc-")} == mine
 

@@ -489,6 +489,35 @@ what_differs_from_the_manifest_is_damaged(void **state)
 	repo_free(r);
 }
 
+/* One wrong digest costs one chunk and not the image. */
+static void
+an_index_with_a_wrong_checksum_is_reported_and_read(void **state)
+{
+	struct slow_store *s = with_snapshot();
+	const struct store_get how = {.max = MIB};
+	struct index *x;
+	struct repo *r;
+	struct tree *t;
+	struct buf *b;
+
+	(void)state;
+	assert_int_equal(store_get(s->s.below, DIR1 "disk.img.fidx", &how, &b,
+	    NULL), 0);
+	b->data[INDEX_HEADER_LEN + 40] ^= 1;
+	slow_store_put(s, DIR1 "disk.img.fidx", b->data, b->len);
+	buf_unref(b);
+	assert_int_equal(open_with(s, NULL, &r), 0);
+	t = repo_tree(r);
+	assert_int_equal(repo_index(r, file_of(t, "disk.img.fidx"), 0, &x), 0);
+	assert_false(index_is_intact(x));
+	index_unref(x);
+	assert_int_equal(s->gets, 3);	/* manifest, index, index once more */
+	check_damage(r, "object " DIR1 "disk.img.fidx ", "checksum");
+	assert_int_equal(damage_count(repo_damage(r)), 1);
+	tree_unref(t);
+	repo_free(r);
+}
+
 static void
 encrypted_blobs_need_a_key(void **state)
 {
@@ -864,6 +893,8 @@ main(void)
 	    cmocka_unit_test(a_flip_is_fetched_once_more),
 	    cmocka_unit_test(damaged_objects_are_reported_and_remembered),
 	    cmocka_unit_test(what_differs_from_the_manifest_is_damaged),
+	    cmocka_unit_test(
+	        an_index_with_a_wrong_checksum_is_reported_and_read),
 	    cmocka_unit_test(encrypted_blobs_need_a_key),
 	    cmocka_unit_test(throttling_is_told_from_would_wait),
 	    cmocka_unit_test(gone_meanwhile_is_no_damage),
