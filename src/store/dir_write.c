@@ -172,8 +172,11 @@ dir_write(const struct store_dir *d, const struct dir_name *n, const void *p,
 		return -EINVAL;
 	if (chunk && if_absent) {
 		r = keep_chunk(d, n, p, len);
+		/* An attack has been told of. */
 		if (r < 0)
-			return dir_failed(d, "keep", n->path, r);
+			return r == -EBADMSG
+			    ? r
+			    : dir_failed(d, "keep", n->path, r);
 		if (r == KEEP_IT)
 			return 1;
 		if_absent = r == KEEP_NONE;
