@@ -155,18 +155,21 @@ def test_part_of_an_image(plain):
 
 
 def test_tree(plain):
-    """Reading a whole tree fetches each of its chunks once."""
+    """Reading a whole tree fetches each of its chunks once, and the catalog,
+    which tells whether link counts have to be searched for."""
     path = "host/myhost/2024-01-01T00:00:07Z"
     s = expected_snapshot(path)
     a, = [a for a in s["archives"] if a["filename"] == "root.pxar.didx"]
+    c, = [a for a in s["archives"] if a["filename"] == "catalog.pcat1.didx"]
     m = plain()
     os.listdir(m / path)
     mark = plain.gateway.mark()
     check.archive(m / path + "/root", "tree", a)
     requests = plain.gateway.requests(mark)
     keys = [r.key.rpartition("/")[2] for r in requests]
-    assert sorted(keys) == sorted({c[1] for c in a["chunks"]}
-                                  | {"root.pxar.didx"})
+    assert sorted(keys) == sorted(
+        {x[1] for x in a["chunks"] + c["chunks"]}
+        | {"root.pxar.didx", "catalog.pcat1.didx"})
     assert count_verbs(requests) == {"GET": len(keys)}
 
 

@@ -13,7 +13,6 @@
 
 #include "../cm.h"
 
-#define S1 "host/h1/2024-01-01T00:00:00Z"
 #define S2 "host/h1/2024-01-02T00:00:00Z"
 
 /* What the kernel would be told: "e<parent>/<name> ", "i<number> ". */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../pxar/mkpxar.h"
+#include "../repo/samples.h"
 #include "../repo/slow_store.h"
 #include "base/buf.h"
 #include "base/num.h"
@@ -156,6 +157,56 @@ void
 snap_abandon(struct snap_maker *m)
 {
 	str_fini(&m->files);
+}
+
+uint8_t world_big[WORLD_BIG];
+
+/* root: a directory with one of everything. */
+static void
+make_tree(struct mk *m, int version)
+{
+	const struct mk_attr root = {.mode = S_IFDIR | 0711, .uid = 7,
+	    .gid = 8, .sec = -2, .nsec = 500000000};
+	uint64_t f;
+
+	mk_init(m, version);
+	mk_root(m, &root);
+	f = mk_file(m, "big", FILE_, world_big, WORLD_BIG);
+	mk_device(m, "dev", MK(S_IFBLK | 0600), 8, 17);
+	mk_dir(m, "dir", DIR_);
+	mk_dir(m, "below", DIR_);
+	mk_file(m, "deep", FILE_, "deep\n", 5);
+	mk_up(m);
+	mk_link(m, "link", f, "big");
+	mk_up(m);
+	mk_file(m, "empty", FILE_, "", 0);
+	mk_special(m, "fifo", MK(S_IFIFO | 0644));
+	mk_link(m, "hard", f, "big");
+	mk_symlink(m, "sym", MK(S_IFLNK | 0777), "../target");
+	mk_xattr(m, "user.colour", "blue", 4);
+	mk_file(m, "tagged", FILE_, "t", 1);
+	mk_finish(m);
+}
+
+struct slow_store *
+world_store(int version)
+{
+	struct slow_store *s = slow_store_new();
+	struct snap_maker m;
+	struct mk *mk = malloc(sizeof(*mk));
+
+	assert_non_null(mk);
+	sample_bytes(world_big, WORLD_BIG, 42);
+	make_tree(mk, version);
+	snap_begin(&m, s, "", BACKUP_HOST, "h1", T1);
+	snap_pxar(&m, "root", mk);
+	snap_fixed(&m, "disk.img.fidx", world_big, WORLD_BIG);
+	snap_dynamic(&m, "stream.didx", "raw stream", 10);
+	snap_blob(&m, "a.conf.blob", "conf\n", 5);
+	snap_finish(&m, "{\"notes\":\"first\"}");
+	mk_fini(mk);
+	free(mk);
+	return s;
 }
 
 void

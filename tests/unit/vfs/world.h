@@ -54,6 +54,18 @@ void snap_abandon(struct snap_maker *m);
 /** world_chunk(p, len, key): the key of the chunk that holds these bytes. */
 void world_chunk(const void *p, size_t len, char key[KEY_MAX + 1]);
 
+/**
+ * world_store(version): S1 with "root", an archive that has one of everything,
+ * "disk.img" and "big" in the archive with the bytes of world_big, "stream",
+ * "a.conf", and "first" as notes.
+ */
+#define S1 "host/h1/2024-01-01T00:00:00Z"
+#define WORLD_BIG (5 * WORLD_CHUNK / 2)
+#define FILE_ MK(S_IFREG | 0640)
+#define DIR_ MK(S_IFDIR | 0750)
+extern uint8_t world_big[WORLD_BIG];
+struct slow_store *world_store(int version);
+
 /* A mounted tree over such a store. */
 struct world {
 	struct slow_store *s;
