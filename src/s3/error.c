@@ -254,8 +254,10 @@ s3_error_hint(const struct s3_error *e)
 		return "get new temporary keys; a profile with "
 		       "credential_process does so by itself";
 	case S3_CAUSE_DENIED:
-		return "the key needs permission for this: reading takes "
-		       "s3:ListBucket and s3:GetObject";
+		/* An answer to HEAD has no code: it may also be the key. */
+		return "check that the key is the right one and has "
+		       "permission: reading takes s3:ListBucket and "
+		       "s3:GetObject";
 	case S3_CAUSE_NO_BUCKET:
 		return "check the name of the bucket; with some servers "
 		       "path-style is needed";
