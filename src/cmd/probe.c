@@ -224,7 +224,7 @@ probe_get_own(struct own *w, struct probe p[PROBES])
 	r = store_get(w->s->store, w->key[0], &how, &b, NULL);
 	if (r == 0)
 		set(&p[PROBE_RANGE], b->len == 5 &&
-		    memcmp(b->data, CONTENT + 7, 5) == 0 ? PROBE_YES :
+		    memcmp(b->data, &CONTENT[7], 5) == 0 ? PROBE_YES :
 		    PROBE_NO, "%s", "");
 	else
 		fail(&p[PROBE_RANGE], r == 1 ? -ENOENT : r);
