@@ -219,6 +219,7 @@ int
 stack_open_repo(struct stack *s, bool kept_first)
 {
 	struct repo_opts ro = {
+	    .name = s->t.name,
 	    .memory = s->o->memory,
 	    .fetchers = (unsigned)s->o->fetchers,
 	    .decoders = (unsigned)s->o->decoders,

@@ -24,6 +24,7 @@ struct repo {
 	struct damage *damage;		/* owned */
 	struct chunks *chunks;		/* owned */
 	struct objects *objects;	/* owned */
+	char *name;			/* owned */
 	char *listing;			/* owned; NULL: not kept */
 	unsigned timeout_ms;
 
@@ -80,9 +81,9 @@ check_empty(struct repo *r)
 	err = store_stat(r->store, ".chunks", deadline_in(r->timeout_ms), &o);
 	if (err <= 0)
 		return err;
-	log_err("no datastore here: there are no groups, no chunks and no "
+	log_err("%s: no datastore here: there are no groups, no chunks and no "
 	    "marker\nhint: check the path, or the bucket and the name of the "
-	    "datastore in it");
+	    "datastore in it", r->name);
 	return -ENOENT;
 }
 
@@ -192,9 +193,9 @@ open_tree(struct repo *r, bool kept_first)
 	if (load_kept(r, &r->tree) < 0)
 		return err;
 	clock_format_utc(when, r->tree->listed_at);
-	log_warn("the store cannot be reached (%s): showing what was in it at "
-	    "%s\nhint: what is not in the cache cannot be read now; refresh "
-	    "when the store is back", strerror(-err), when);
+	log_warn("%s cannot be reached (%s): showing what was in it at %s\n"
+	    "hint: what is not in the cache cannot be read now; refresh when "
+	    "the store is back", r->name, strerror(-err), when);
 	r->offline = true;
 	return 0;
 }
@@ -221,7 +222,9 @@ repo_open(struct store *s, const struct repo_opts *o, struct repo **ret)
 	err = cond_init(&r->refreshed);
 	if (err < 0)
 		goto err_lock;
-	if (o->listing != NULL) {
+	r->name = strdup(o->name != NULL ? o->name : "the store");
+	err = r->name == NULL ? -ENOMEM : 0;
+	if (err == 0 && o->listing != NULL) {
 		r->listing = strdup(o->listing);
 		err = r->listing == NULL ? -ENOMEM : 0;
 	}
@@ -272,6 +275,7 @@ repo_free(struct repo *r)
 	damage_free(r->damage);
 	store_free(r->store);
 	free(r->listing);
+	free(r->name);
 	pthread_cond_destroy(&r->refreshed);
 	pthread_mutex_destroy(&r->lock);
 	free(r);

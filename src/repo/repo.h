@@ -21,6 +21,7 @@ struct tree_snap;
 struct repo;
 
 struct repo_opts {
+	const char *name;	/* for messages; NULL: "the store" */
 	/* Where the last listing is kept, so that a mount works while the
 	 * store is away; NULL: not kept. */
 	const char *listing;
