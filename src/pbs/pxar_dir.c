@@ -201,6 +201,49 @@ read_name(const struct pxar_dir *d, size_t i, struct pxar_win *w, char *name,
 	return 0;
 }
 
+/* The first of by_hash that is not below hash. */
+static size_t
+lower_bound(const struct pxar_dir *d, uint64_t hash)
+{
+	size_t low = 0, high = d->count, mid;
+
+	while (low < high) {
+		mid = low + (high - low) / 2;
+		if (d->items[d->by_hash[mid]].hash < hash)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+/*
+ * Of two entries of one name only the first is one, here as in pxar_dir_find:
+ * who unpacks a symlink and then a directory of the same name would write
+ * wherever the symlink leads.  The window stays where it is.
+ */
+static int
+check_first(const struct pxar_dir *d, size_t i, struct pxar_win *w,
+    const char *name, size_t len)
+{
+	size_t first = lower_bound(d, d->items[i].hash), other_len, n;
+	uint64_t pos = w->pos, limit = w->limit;
+	char other[PXAR_NAME_MAX + 1];
+	int r = 0;
+
+	for (n = 0; r == 0 && d->by_hash[first + n] != i; n++) {
+		if (n == SAME_HASH_MAX)
+			return -EBADMSG;
+		r = read_name(d, d->by_hash[first + n], w, other, &other_len);
+		if (r == 0 && other_len == len && memcmp(other, name, len) == 0)
+			return -EBADMSG;
+		/* What has no name cannot have this one. */
+		r = r == -EBADMSG ? 0 : r;
+	}
+	pxar_win_move(w, pos, limit);
+	return r;
+}
+
 /*
  * A directory is entered only if its range ends where its table ends, overlaps
  * no other entry, and is what the table says of itself: so there is one way to
@@ -268,6 +311,8 @@ pxar_dir_read(const struct pxar *a, const struct pxar_dir *d, size_t i,
 		return -ENOENT;
 	r = read_name(d, i, w, name, &len);
 	if (r == 0)
+		r = check_first(d, i, w, name, len);
+	if (r == 0)
 		r = read_body(a, d, i, flags, w, ret, ret_link);
 	if (r < 0)
 		pxar_entry_fini(ret);
@@ -282,22 +327,6 @@ pxar_dir_entry(struct pxar *a, const struct pxar_dir *d, size_t i,
 
 	pxar_dir_window(a, d, &w);
 	return pxar_dir_read(a, d, i, flags, &w, name, ret, ret_link);
-}
-
-/* The first of by_hash that is not below hash. */
-static size_t
-lower_bound(const struct pxar_dir *d, uint64_t hash)
-{
-	size_t low = 0, high = d->count, mid;
-
-	while (low < high) {
-		mid = low + (high - low) / 2;
-		if (d->items[d->by_hash[mid]].hash < hash)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
 }
 
 int

@@ -241,6 +241,49 @@ doubled_directories(void **state)
 	mk_fini(&m);
 }
 
+/* A symlink, and then a directory of the same name: who unpacks both writes
+ * what is in the directory to wherever the symlink leads. */
+static void
+two_of_a_name(void **state)
+{
+	char name[PXAR_NAME_MAX + 1];
+	struct pxar_source src;
+	struct pxar_dir *d;
+	struct pxar_entry e;
+	struct pxar *a;
+	struct mk m;
+	uint64_t link;
+
+	(void)state;
+	mk_init(&m, 1);
+	mk_root(&m, DIR_);
+	mk_symlink(&m, "a", MK(S_IFLNK | 0777), "/etc");
+	mk_dir(&m, "a", DIR_);
+	mk_file(&m, "passwd", FILE_, "evil", 4);
+	mk_up(&m);
+	mk_file(&m, "b", FILE_, "abc", 3);
+	mk_finish(&m);
+	src = mk_source(&m);
+	assert_int_equal(pxar_open(&src, &a), 0);
+	assert_int_equal(pxar_dir_open(a, pxar_root(a), &d), 0);
+	assert_int_equal(pxar_dir_count(d), 3);
+	assert_int_equal(pxar_dir_entry(a, d, 0, 0, name, &e, &link), 0);
+	assert_true(S_ISLNK(e.mode));
+	pxar_entry_fini(&e);
+	assert_int_equal(
+	    pxar_dir_entry(a, d, 1, 0, name, &e, &link), -EBADMSG);
+	assert_int_equal(pxar_dir_entry(a, d, 2, 0, name, &e, &link), 0);
+	assert_string_equal(name, "b");
+	pxar_entry_fini(&e);
+	/* Looking it up finds the one that is listed. */
+	assert_int_equal(pxar_dir_find(a, d, "a", 1, 0, &e), 0);
+	assert_true(S_ISLNK(e.mode));
+	pxar_entry_fini(&e);
+	pxar_dir_unref(d);
+	pxar_close(a);
+	mk_fini(&m);
+}
+
 /* Every directory claims, by its tail, to begin where its parent does and
  * lists all the siblings before it: another 2^40. */
 static void
@@ -626,6 +669,7 @@ main(void)
 	    cmocka_unit_test(every_bit_flipped),
 	    cmocka_unit_test(every_byte_replaced),
 	    cmocka_unit_test(doubled_directories),
+	    cmocka_unit_test(two_of_a_name),
 	    cmocka_unit_test(tails_that_reach_too_far),
 	    cmocka_unit_test(loops),
 	    cmocka_unit_test(tables_that_lie),
