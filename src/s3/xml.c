@@ -19,6 +19,8 @@
 #define DEPTH_MAX 16
 #define NAME_MAX_LEN 40
 #define TEXT_MAX 8192
+/* From '<' to '>'.  Keys are no attributes; the longest tag has a namespace. */
+#define TAG_MAX 4096
 /* The server's default and maximum is 1000. */
 #define ENTRIES_MAX 100000
 
@@ -174,6 +176,63 @@ quiet(void *arg, const char *fmt, ...)
 	(void)fmt;
 }
 
+/* Behind the first stop in [p, end), or NULL. */
+static const char *
+skip_to(const char *p, const char *end, const char *stop)
+{
+	const char *at = memmem(p, (size_t)(end - p), stop, strlen(stop));
+
+	return at != NULL ? at + strlen(stop) : NULL;
+}
+
+/* Behind the tag that begins at p, or NULL if it is long or has no end. */
+static const char *
+skip_tag(const char *p, const char *end)
+{
+	char quote = '\0';
+
+	for (end = p + MIN((size_t)(end - p), (size_t)TAG_MAX); p < end; p++) {
+		if (quote != '\0')
+			quote = *p == quote ? '\0' : quote;
+		else if (*p == '"' || *p == '\'')
+			quote = *p;
+		else if (*p == '>')
+			return p + 1;
+	}
+	return NULL;
+}
+
+static bool
+begins(const char *p, const char *end, const char *text)
+{
+	return (size_t)(end - p) >= strlen(text) &&
+	    memcmp(p, text, strlen(text)) == 0;
+}
+
+/*
+ * libxml2 compares each attribute of an element with all others of it (before
+ * version 2.12), so an element of some megabytes takes hours.
+ */
+static bool
+tags_are_short(const char *p, size_t len)
+{
+	const char *end = p + len;
+
+	while ((p = memchr(p, '<', (size_t)(end - p))) != NULL) {
+		if (begins(p, end, "<![CDATA["))
+			p = skip_to(p, end, "]]>");
+		else if (begins(p, end, "<!--"))
+			p = skip_to(p, end, "-->");
+		else if (begins(p, end, "<?"))
+			p = skip_to(p, end, "?>");
+		else
+			p = skip_tag(p, end);
+		if (p == NULL)
+			return false;
+	}
+	return true;
+}
+
 static int
 parse(struct doc *d, const void *p, size_t len)
 {
@@ -186,7 +245,7 @@ parse(struct doc *d, const void *p, size_t len)
 	for (; len > 0 && strchr(" \t\r\n", *text) != NULL && *text != '\0';
 	     len--)
 		text++;
-	if (len == 0 || len > XML_SIZE_MAX)
+	if (len == 0 || len > XML_SIZE_MAX || !tags_are_short(text, len))
 		return -EPROTO;
 	memset(&sax, 0, sizeof(sax));
 	sax.initialized = XML_SAX2_MAGIC;

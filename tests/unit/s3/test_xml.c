@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../cm.h"
 #include "base/num.h"
@@ -182,6 +183,43 @@ test_long_text(void **state)
 	free(text);
 }
 
+/* An element of some megabytes; without a limit this takes minutes. */
+static void
+test_endless_attributes(void **state)
+{
+	const size_t size = 4 * MIB;
+	char *text = malloc(size + 64);
+	struct xml_page p;
+	struct xml_error e;
+	size_t n;
+	unsigned i;
+
+	(void)state;
+	assert_non_null(text);
+	n = (size_t)sprintf(text, "<ListBucketResult");
+	for (i = 0; n < size; i++)
+		n += (size_t)sprintf(text + n, " a%u=''", i);
+	n += (size_t)sprintf(text + n, "></ListBucketResult>");
+	alarm(20);
+	assert_int_equal(xml_list(text, n, &p, &e), -EPROTO);
+	assert_int_equal(xml_error(text, n, &e), -EPROTO);
+	/* The same of namespaces, where '>' does not end the tag. */
+	n = (size_t)sprintf(text, "<ListBucketResult a='>'");
+	for (i = 0; n < size; i++)
+		n += (size_t)sprintf(text + n, " xmlns:a%u='x'", i);
+	n += (size_t)sprintf(text + n, "></ListBucketResult>");
+	assert_int_equal(xml_list(text, n, &p, &e), -EPROTO);
+	alarm(0);
+	free(text);
+	/* What stands elsewhere is as long as it likes, quotes and all. */
+	assert_int_equal(list("<?xml version='1.0'?><!-- <it's> -->"
+	    "<ListBucketResult>'<Contents><Key><![CDATA[<it's]]></Key>"
+	    "<Size>1</Size></Contents></ListBucketResult>", &p), 0);
+	assert_int_equal(p.n, 1);
+	assert_string_equal(p.entries[0].key, "<it's");
+	xml_page_fini(&p);
+}
+
 static void
 test_error(void **state)
 {
@@ -263,6 +301,7 @@ main(void)
 	    cmocka_unit_test(test_bad_lists),
 	    cmocka_unit_test(test_every_truncation),
 	    cmocka_unit_test(test_long_text),
+	    cmocka_unit_test(test_endless_attributes),
 	    cmocka_unit_test(test_error),
 	    cmocka_unit_test(test_deleted),
 	    cmocka_unit_test(test_copied),
