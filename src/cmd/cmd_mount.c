@@ -59,7 +59,7 @@ static int
 serve(struct mounting *mt)
 {
 	const struct options *o = mt->m.s.o;
-	struct fuse_mount_opts fo = {
+	struct fuse_mount_opts mount_opts = {
 	    .source = mt->m.s.t.name,
 	    .fsname = o->fsname,
 	    .allow_other = o->allow_other,
@@ -81,7 +81,7 @@ serve(struct mounting *mt)
 	mt->m.since = clock_real_s();
 	r = mounted_generate(&mt->m);
 	if (r == 0)
-		r = fuse_mount_new(mt->m.s.vfs, mt->m.where, &fo,
+		r = fuse_mount_new(mt->m.s.vfs, mt->m.where, &mount_opts,
 		    &mt->m.fuse);
 	if (r == 0) {
 		r = fuse_mount_run(mt->m.fuse, ready, mt);
