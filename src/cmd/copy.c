@@ -25,15 +25,16 @@ fail(const struct copy *c, uint64_t off, uint64_t end, int err,
 
 	str_escape(&s, c->path, strlen(c->path));
 	log_err("%s: bytes %" PRIu64 "-%" PRIu64 ": %s%s", str_get(&s), off,
-	    end, err == -EIO ? "missing in the store" : exits_why(err), then);
+	    end, err == -ENOENT ? "missing in the store" : exits_why(err),
+	    then);
 	return err;
 }
 
-/* -EIO: the store has no such chunk. */
+/* Only what is certain: that a store fails says nothing of the data. */
 static bool
 is_damage(ssize_t n)
 {
-	return n == -EBADMSG || n == -EIO;
+	return n == -EBADMSG || n == -ENOENT;
 }
 
 static int

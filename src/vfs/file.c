@@ -399,7 +399,7 @@ vfs_read_wait(struct vfs_file *f, void *p, size_t len, uint64_t off)
 	/* One bad chunk fails all of the read; what lies before it is good. */
 	end = vfs_piece_end(f, off);
 	if (end - off >= len)
-		return n == -ENOENT ? -EIO : n;
+		return n;
 	return vfs_read_wait(f, p, (size_t)(end - off), off);
 }
 

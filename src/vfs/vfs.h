@@ -133,7 +133,9 @@ bool vfs_file_is_generated(struct vfs_file *f);
 typedef void vfs_read_fn(void *arg, int err, const struct iovec *iov, int n);
 void vfs_read(struct vfs_file *f, uint64_t off, size_t len, vfs_read_fn *fn,
     void *arg);
-/** vfs_read_wait(f, p, len, off): the same, waiting; bytes read or -errno. */
+/** vfs_read_wait(f, p, len, off): the same, waiting; bytes read, up to what
+ * cannot be read, or -errno: -EBADMSG is damaged, -ENOENT missing in the store,
+ * others say nothing of the data. */
 ssize_t vfs_read_wait(struct vfs_file *f, void *p, size_t len, uint64_t off);
 /** vfs_piece_end(f, off): where the chunk that holds off ends, within the file:
  * damage at off goes no further. */

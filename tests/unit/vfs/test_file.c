@@ -203,7 +203,7 @@ damage_costs_its_range_and_is_named(void **state)
 	assert_int_equal(n, WORLD_CHUNK - 100);
 	assert_memory_equal(p, world_big + 100, (size_t)n);
 	n = vfs_read_wait(f, p, 10, WORLD_CHUNK);
-	assert_int_equal(n, -EIO);
+	assert_int_equal(n, -ENOENT);
 	n = vfs_read_wait(f, p, WORLD_CHUNK, 2 * WORLD_CHUNK);
 	assert_int_equal(n, WORLD_CHUNK / 2);
 	assert_memory_equal(p, world_big + 2 * WORLD_CHUNK, (size_t)n);
