@@ -15,7 +15,8 @@ int64_t clock_real_s(void);
  */
 typedef uint64_t deadline_t;
 deadline_t deadline_in(uint64_t ms);
-/** deadline_left(d): milliseconds until then, 0 if past, UINT64_MAX for never. */
+/** deadline_left(d): milliseconds until then, 0 if past, UINT64_MAX for
+ * never. */
 uint64_t deadline_left(deadline_t d);
 /** deadline_timespec(d, ret): for pthread_cond_timedwait on CLOCK_MONOTONIC. */
 void deadline_timespec(deadline_t d, struct timespec *ret);
@@ -29,7 +30,7 @@ int clock_parse_utc(const char *text, int64_t *ret);
 
 /** clock_parse_http(text, ret): "Wed, 21 Oct 2015 07:28:00 GMT". */
 int clock_parse_http(const char *text, int64_t *ret);
-/** clock_parse_iso(text, ret): "2015-10-21T07:28:00[.123]Z" as S3 LIST has it. */
+/** clock_parse_iso(text, ret): "2015-10-21T07:28:00[.123]Z", as S3 lists. */
 int clock_parse_iso(const char *text, int64_t *ret);
 
 #endif

@@ -34,10 +34,12 @@ int str_error(const struct str *s);
 /** str_get(s): the text, "" while empty; valid until the next change. */
 const char *str_get(const struct str *s);
 
-/** str_take(s): hands the malloc'ed text over, leaves s empty; NULL if failed. */
+/** str_take(s): hands the malloc'ed text over, leaves s empty; NULL if it
+ * failed. */
 char *str_take(struct str *s);
 
-/** streq(a, b), str_starts(s, prefix): comparisons that read as what they mean. */
+/** streq(a, b), str_starts(s, prefix): comparisons that read as what they
+ * mean. */
 bool streq(const char *a, const char *b);
 bool str_starts(const char *s, const char *prefix);
 bool str_ends(const char *s, const char *suffix);

@@ -29,7 +29,8 @@ cost_text(const struct store_counts *c, struct str *out)
 	if (out->len == begin)
 		str_add(out, "no requests");
 	if (c->bytes_read > 0)
-		str_addf(out, ", %s read", num_format_size(size, c->bytes_read));
+		str_addf(out, ", %s read",
+		    num_format_size(size, c->bytes_read));
 	if (c->bytes_written > 0)
 		str_addf(out, ", %s written",
 		    num_format_size(size, c->bytes_written));

@@ -45,8 +45,8 @@ const struct option_def option_table[] = {
     {"no-multi-delete", 0, OPTION_FLAG, SHARED, CMD_STORE, AT(no_multi_delete),
 	ANY, NULL, NULL, "the server refuses DeleteObjects"},
 
-    {"timeout", 0, OPTION_DURATION, SHARED, CMD_STORE, AT(timeout), 100, 86400000,
-	"TIME", "60s", "until a read that needs the store fails"},
+    {"timeout", 0, OPTION_DURATION, SHARED, CMD_STORE, AT(timeout), 100,
+	86400000, "TIME", "60s", "until a read that needs the store fails"},
     {"connect-timeout", 0, OPTION_DURATION, SHARED, CMD_STORE,
 	AT(connect_timeout), 10, 3600000, "TIME", "10s",
 	"until a connection fails"},
@@ -56,8 +56,8 @@ const struct option_def option_table[] = {
 	"16", "chunks fetched at once"},
     {"request-rate", 0, OPTION_RATE, SHARED, CMD_STORE, AT(request_rate), ANY,
 	"N", NULL, "requests per second at most"},
-    {"rate-in", 0, OPTION_SIZE, SHARED, CMD_STORE, AT(rate_in), ANY, "SIZE", NULL,
-	"bytes per second received at most"},
+    {"rate-in", 0, OPTION_SIZE, SHARED, CMD_STORE, AT(rate_in), ANY, "SIZE",
+	NULL, "bytes per second received at most"},
     {"rate-out", 0, OPTION_SIZE, SHARED, CMD_STORE, AT(rate_out), ANY, "SIZE",
 	NULL, "bytes per second sent at most"},
     {"max-requests", 0, OPTION_NUMBER, SHARED, CMD_STORE, AT(max_requests), ANY,
@@ -67,8 +67,8 @@ const struct option_def option_table[] = {
 
     {"cache", 0, OPTION_TEXT, 0, CMD_STORE, AT(cache), ANY, "DIR", NULL,
 	"keep chunks and metadata there"},
-    {"cache-size", 0, OPTION_SIZE, SHARED, CMD_STORE, AT(cache_size), ANY, "SIZE",
-	"8G", "of it at most; 0: no cache"},
+    {"cache-size", 0, OPTION_SIZE, SHARED, CMD_STORE, AT(cache_size), ANY,
+	"SIZE", "8G", "of it at most; 0: no cache"},
     {"cache-floor", 0, OPTION_SIZE, SHARED, CMD_STORE, AT(cache_floor), ANY,
 	"SIZE", "256M", "leave that much of the file system free"},
     {"state", 0, OPTION_TEXT, 0, CMD_STORE, AT(state), ANY, "DIR", NULL,
@@ -126,7 +126,8 @@ const struct option_def option_table[] = {
     {"config", 0, OPTION_TEXT, OPTION_NO_FILE, CMD_STORE, AT(config), ANY,
 	"FILE", NULL, "configuration; default: see pbs3fs.conf(5)"},
     {"pbs-config", 0, OPTION_TEXT, OPTION_NO_FILE, CMD_STORE,
-	AT(pbs_config), ANY, "DIR", NULL, "datastore.cfg and s3.cfg of a backup server"},
+	AT(pbs_config), ANY, "DIR", NULL,
+	"datastore.cfg and s3.cfg of a backup server"},
     {"fault", 0, OPTION_TEXT, 0, CMD_STORE, AT(fault), ANY, "FILE", NULL,
 	"misbehave as this script says; for tests"},
     {"debug", 'd', OPTION_FLAG, 0, CMD_STORE, AT(debug), ANY, NULL, NULL,
@@ -143,4 +144,4 @@ const struct option_def option_table[] = {
 };
 const size_t option_count = ARRAY_SIZE(option_table);
 
-_Static_assert(ARRAY_SIZE(option_table) <= OPTION_MAX, "make OPTION_MAX larger");
+_Static_assert(ARRAY_SIZE(option_table) <= OPTION_MAX, "OPTION_MAX is small");
