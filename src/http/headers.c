@@ -6,7 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
-#define HEADERS_MAX (128 * 1024)
+#define HEADERS_MAX ((size_t)128 * 1024)
 
 static bool
 is_blank(char c)

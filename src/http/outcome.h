@@ -6,8 +6,8 @@
 
 #include "http/http.h"
 
-/** outcome_error(easy, rc, text, deadline): what curl's rc, which is no success,
- * means; text is curl's own message, "" if none. */
+/** outcome_error(easy, rc, text, deadline): what curl's rc, which is no
+ * success, means; text is curl's own message, "" if none. */
 enum http_error outcome_error(CURL *easy, CURLcode rc, const char *text,
     deadline_t deadline);
 

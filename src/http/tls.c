@@ -17,7 +17,7 @@
 #include "base/str.h"
 
 /* How long the outcome of a chain verification is believed. */
-#define VERIFIED_MS (10 * 60 * 1000)
+#define VERIFIED_MS ((uint64_t)10 * 60 * 1000)
 #define CHAIN_MAX 16
 
 struct tls_pin {

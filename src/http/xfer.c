@@ -142,7 +142,8 @@ on_header(char *p, size_t size, size_t n, void *arg)
 	case 0:
 		return size * n;
 	case -EFBIG:
-		give_up(x, HTTP_E_TOO_LARGE, "the response has endless headers");
+		give_up(x, HTTP_E_TOO_LARGE,
+		    "the response has endless headers");
 		return 0;
 	case -EBADMSG:
 		give_up(x, HTTP_E_BROKEN, "a header of the response has a NUL");

@@ -37,7 +37,7 @@ struct req {
 	const char *method;
 	const char *key;	/* not encoded; NULL: the bucket itself */
 	const char *query;	/* canonical; NULL: none */
-	/* Names in lower case.  Signed but for those that a proxy may change. */
+	/* Names in lower case.  Signed unless a proxy may change them. */
 	const struct http_header *headers;
 	size_t n_headers;
 	const void *body;	/* borrowed */
@@ -52,7 +52,7 @@ struct req {
 	    struct s3_error *e);
 	void *arg;
 	bool retry_conflict;	/* any 409 is worth another attempt */
-	bool silent;		/* the caller deals with the error and logs it */
+	bool silent;		/* the caller logs the error */
 };
 
 /**

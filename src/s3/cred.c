@@ -18,7 +18,7 @@
 #include "base/str.h"
 #include "s3/cred_source.h"
 
-#define FILE_SIZE_MAX (256 * 1024)
+#define FILE_SIZE_MAX (256 * 1024L)
 #define PROCESS_TIMEOUT_MS 60000
 /* Keys are read again this long before they expire. */
 #define EARLY_S 300
@@ -77,8 +77,8 @@ s3_cred_static(const char *access, const char *secret, const char *token,
 	int r = cred_set(&keys, access, secret, token);
 
 	if (r < 0) {
-		log_err("credentials: access key, secret key or token is empty, "
-			"too long or not plain text");
+		log_err("credentials: access key, secret key or token is "
+			"empty, too long or not plain text");
 		goto out;
 	}
 	r = new_cred(NULL, &c);
@@ -175,8 +175,8 @@ load_file(const struct s3_cred *c, struct cred_answer *ret)
 		log_err("credentials file %s: others can read it\nhint: chmod "
 			"600 %s", c->path, c->path);
 	else if (r == -EINVAL)
-		log_err("credentials file %s: not as expected\nhint: it has the "
-			"lines access-key=... and secret-key=...", c->path);
+		log_err("credentials file %s: not as expected\nhint: it has "
+			"the lines access-key=... and secret-key=...", c->path);
 	else if (r < 0)
 		log_err("credentials file %s: %s", c->path, strerror(-r));
 	return r;

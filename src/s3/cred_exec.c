@@ -17,7 +17,7 @@
 #include "base/log.h"
 #include "base/num.h"
 
-#define OUTPUT_MAX (64 * 1024)
+#define OUTPUT_MAX ((size_t)64 * 1024)
 #define WORDS_MAX 64
 #define REAP_MS 10
 

@@ -25,7 +25,7 @@
 #define BACKOFF_MAX_MS 10000
 #define RETRY_AFTER_MAX_MS 60000
 /* S3 servers refuse requests whose clock is off by more. */
-#define SKEW_MAX_S (15 * 60)
+#define SKEW_MAX_S ((int64_t)15 * 60)
 
 /* The last failure of each thread, and of which client. */
 static _Thread_local struct {

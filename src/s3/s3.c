@@ -17,13 +17,13 @@
 #define TIMEOUT_MS 30000
 #define RETRIES 4
 #define BACKOFF_MS 500
-#define FINGERPRINT_LEN 32
+#define FINGERPRINT_LEN ((size_t)32)
 
 /* "aa:bb:..." or without colons, upper or lower case. */
 static int
 parse_fingerprint(const char *text, uint8_t out[FINGERPRINT_LEN])
 {
-	char hex[2 * FINGERPRINT_LEN + 1];
+	char hex[FINGERPRINT_LEN * 2 + 1];
 	size_t n = 0;
 
 	for (; *text != '\0'; text++) {

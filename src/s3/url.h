@@ -11,7 +11,7 @@
  * Addresses of buckets and objects.  Pure.
  */
 struct url_base {
-	char *origin;	/* owned: "https://host[:port]", default port left out */
+	char *origin;	/* owned: "https://host[:port]", no default port */
 	char *host;	/* owned: "host[:port]" as the Host header has it */
 	char *root;	/* owned: "/" or "/bucket/", before the encoded key */
 	bool tls;
@@ -31,8 +31,8 @@ struct url_opts {
  * {{bucket}} and {{region}} in the endpoint are replaced.  Where the endpoint
  * has no {{bucket}}, the bucket becomes a part of the host name unless
  * path_style is set, the host is an IP address (then path style), or the host
- * is or begins with the bucket already.  0, -ENOMEM, or -EINVAL with *why set to
- * a constant text.
+ * is or begins with the bucket already.  0, -ENOMEM, or -EINVAL with *why set
+ * to a constant text.
  */
 int url_parse(const struct url_opts *o, struct url_base *ret,
     const char **why);

@@ -37,7 +37,7 @@ struct kind {
 
 struct doc {
 	xmlParserCtxtPtr ctxt;		/* owned */
-	const struct kind *kind;	/* found at the root element; NULL before */
+	const struct kind *kind;	/* by the root element; NULL before */
 	const struct kind *kinds;	/* allowed; the last has no root */
 	void *arg;			/* of the kind's functions */
 	struct xml_error *err;

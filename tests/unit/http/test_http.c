@@ -243,7 +243,8 @@ test_endless_headers(void **state)
 	size_t n = 0, i;
 
 	(void)state;
-	n += (size_t)snprintf(rule, sizeof(rule), "[{\"headers\": {\"X\": \"\"");
+	n += (size_t)snprintf(rule, sizeof(rule),
+	    "[{\"headers\": {\"X\": \"\"");
 	for (i = 0; i < 10; i++)
 		n += (size_t)snprintf(rule + n, sizeof(rule) - n,
 		    ", \"X-%zu\": \"%020000d\"", i, 0);
@@ -258,7 +259,8 @@ static void
 test_unreachable(void **state)
 {
 	struct http *h = client(NULL);
-	struct http_request q = {.method = "GET", .deadline = deadline_in(5000)};
+	struct http_request q = {
+	    .method = "GET", .deadline = deadline_in(5000)};
 	struct sockaddr_in a = {.sin_family = AF_INET};
 	socklen_t len = sizeof(a);
 	struct http_response r;

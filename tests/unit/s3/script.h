@@ -17,8 +17,8 @@ struct script {
 	char url[64];	/* http://127.0.0.1:PORT or https:// */
 };
 
-/** script_start(s, args, tls): args is NULL-terminated and may be NULL.  False if
- * there is no python3.  tls: args have the certificate. */
+/** script_start(s, args, tls): args is NULL-terminated and may be NULL.
+ * False if there is no python3.  tls: args have the certificate. */
 bool script_start(struct script *s, const char *const *args, bool tls);
 void script_stop(struct script *s);
 

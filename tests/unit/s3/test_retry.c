@@ -357,20 +357,24 @@ test_copy(void **state)
 	assert_non_null(strstr(log, "bkt/t%3A1%20%253A\""));
 	/* 200 with an error in it is no success. */
 	script_clear(&script);
-	script_rules(&script, "[{\"verb\": \"COPY\", \"status\": 200, \"code\": "
+	script_rules(&script, "[{\"verb\": \"COPY\", \"status\": 200, "
+			      "\"code\": "
 			      "\"InternalError\", \"count\": 2}]");
 	assert_int_equal(s3_copy(c, "k", "l", 0), 0);
 	assert_int_equal(script_count(&script, "COPY"), 3);
-	script_rules(&script, "[{\"verb\": \"COPY\", \"status\": 200, \"code\": "
+	script_rules(&script, "[{\"verb\": \"COPY\", \"status\": 200, "
+			      "\"code\": "
 			      "\"AccessDenied\"}]");
 	assert_int_equal(s3_copy(c, "k", "l", 0), -EACCES);
-	script_rules(&script, "[{\"verb\": \"COPY\", \"status\": 200, \"code\": "
+	script_rules(&script, "[{\"verb\": \"COPY\", \"status\": 200, "
+			      "\"code\": "
 			      "\"NoSuchKey\"}]");
 	assert_int_equal(s3_copy(c, "k", "l", 0), 1);
 	/* Nor is one without a word. */
 	script_rules(&script, "[{\"verb\": \"COPY\", \"body\": \"\"}]");
 	assert_int_equal(s3_copy(c, "k", "l", 0), -EPROTO);
-	script_rules(&script, "[{\"verb\": \"COPY\", \"status\": 403, \"code\": "
+	script_rules(&script, "[{\"verb\": \"COPY\", \"status\": 403, "
+			      "\"code\": "
 			      "\"InvalidObjectState\"}]");
 	assert_int_equal(s3_copy(c, "k", "l", 0), -ENODATA);
 	s3_free(c);

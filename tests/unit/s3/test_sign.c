@@ -111,8 +111,8 @@ test_chunk(void **state)
 	struct sign_input in = {
 	    .method = "PUT",
 	    .path = "/store1/.chunks/5891/"
-		    "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f"
-		    "6be03",
+		    "5891b5b522d5df086d0ff0b110fbd9d2"
+		    "1bb4fc7163af34d08286a2e846f6be03",
 	    .query = "",
 	    .headers = h,
 	    .n_headers = ARRAY_SIZE(headers),

@@ -170,7 +170,8 @@ static void
 test_refused(void **state)
 {
 	static const char *const endpoints[] = {
-	    "", "ftp://x", "http://", "https://", "a b", "user@host", "host/path",
+	    "", "ftp://x", "http://", "https://", "a b", "user@host",
+	    "host/path",
 	    "host:", "host:0", "host:65536", "host:1x", "host?x", "[::1",
 	    "[::1]x", "[zz]", "{{bukket}}.x", "x}", "-x", ".x", "host#y",
 	    "https://https://x", "h\r\nx"};
