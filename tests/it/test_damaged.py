@@ -419,6 +419,6 @@ def test_damage_in_s3(bucket, good, mounts, tmp):
     assert all(r.status == 200 for r in gets)
     assert digest in m.errors()
     # Not in the cache, so that a mended object is seen.
-    cached = os.path.join(tmp, "c", ".chunks", digest[:4], digest)
+    cached = os.path.join(tmp, "c/data/.chunks", digest[:4], digest)
     assert not os.path.exists(cached)
     same_but_for(without_status(read), good, list(failed))

@@ -17,7 +17,7 @@ def attempt(bucket, tmp):
     mnt = os.path.join(tmp, "mnt")
     os.mkdir(mnt)
 
-    def go(store=None, without=(), add=(), env=None, code=None):
+    def go(store=None, without=(), add=(), env=None, hint="hint: "):
         opts = [o for o in b.options()
                 if o.partition("=")[0] not in without]
         p = run("mount", store or b.store, mnt, "-o",
@@ -28,9 +28,7 @@ def attempt(bucket, tmp):
             subprocess.run(["umount", mnt])
             raise AssertionError("it was mounted")
         assert p.returncode != 0
-        if code is not None:
-            assert p.returncode == code
-        assert "hint: " in p.stderr, p.stderr
+        assert hint in p.stderr, p.stderr
         secret = b.gateway.keys[1]
         assert secret not in p.stderr
         return p.stderr.lower()
@@ -76,8 +74,7 @@ def test_refused(attempt):
 
 
 def test_plain_http(attempt):
-    text = attempt(without=["insecure-http"])
-    assert "insecure-http" in text or "insecure_http" in text
+    attempt(without=["insecure-http"], hint="the option insecure-http")
 
 
 def test_unknown_certificate(attempt):
@@ -152,7 +149,7 @@ def test_profile(bucket, mounts, tmp):
     opts = [o for o in b.options() if not o.startswith("credentials=")]
     m = mounts(b.store, *opts, f"cache={tmp}/c", f"state={tmp}/s",
                env={"AWS_CONFIG_FILE": config, "AWS_PROFILE": "backup",
-                    "AWS_SHARED_CREDENTIALS_FILE": "/dev/null"})
+                    "AWS_SHARED_CREDENTIALS_FILE": f"{tmp}/none"})
     assert os.listdir(m.path)
 
 

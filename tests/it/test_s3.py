@@ -35,7 +35,7 @@ def options(server, tmp):
 
 @pytest.fixture
 def mount(server, options, mounts):
-    return lambda *more: mounts("s3://b/store", *options, *more)
+    return lambda *more: mounts("s3://scripted/store", *options, *more)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_tolerated(what, server, mount, good):
 def test_list_that_never_ends(server, options, tmp):
     """The same page for ever: an error, not a loop."""
     server.rules({"verb": "LIST", "page": 3, "same_token": True})
-    p = run("ls", "s3://b/store", "-o", ",".join(options), check=False,
+    p = run("ls", "s3://scripted/store", "-o", ",".join(options), check=False,
             timeout=60)
     assert p.returncode != 0
     assert server.counts()["LIST"] < 20
@@ -154,7 +154,7 @@ def refused(options, tmp):
     def go(*more, status=None):
         mnt = os.path.join(tmp, "mnt")
         os.makedirs(mnt, exist_ok=True)
-        p = run("mount", "s3://b/store", mnt, "-o",
+        p = run("mount", "s3://scripted/store", mnt, "-o",
                 ",".join(["ro", *options, "timeout=5", *more]), check=False)
         if is_mounted(mnt):
             subprocess.run(["umount", mnt])
@@ -213,7 +213,7 @@ def test_garbage_list(server, options):
     for body in ("", "no xml", "<a>", "<ListBucketResult/>", bomb, passwd,
                  "<x>" * 100000, "\0\xff"):
         server.rules({"verb": "LIST", "status": 200, "body": body})
-        p = run("ls", "s3://b/store", "-o",
+        p = run("ls", "s3://scripted/store", "-o",
                 ",".join([*options, "retries=1", "timeout=5"]), check=False,
                 timeout=60)
         assert p.returncode > 0, body[:20]
@@ -222,7 +222,7 @@ def test_garbage_list(server, options):
 
 def test_limits(server, options):
     """A bound on requests holds."""
-    p = run("export", "s3://b/store", f"{VM}/drive-scsi0.img", "-o",
+    p = run("export", "s3://scripted/store", f"{VM}/drive-scsi0.img", "-o",
             ",".join([*options, "max-requests=3"]), check=False, text=False)
     assert p.returncode != 0
     assert b"max-requests" in p.stderr

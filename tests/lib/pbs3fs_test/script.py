@@ -13,7 +13,7 @@ ACCESS, SECRET = "AKIDSCRIPT0000000000", "script-secret"
 
 
 class Script:
-    def __init__(self, *args, bucket="b"):
+    def __init__(self, *args, bucket="scripted"):
         self.bucket = bucket
         self.proc = subprocess.Popen(
             [sys.executable, os.path.join(LIB, "s3script.py"),
