@@ -137,7 +137,7 @@ def test_image(plain):
     m.stop()
     m = plain()
     mark = plain.gateway.mark()
-    check.archive(path, "image", a)
+    check.archive(m / VM + "/drive-scsi0.img", "image", a)
     assert spent(plain.gateway, mark) == {}
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from conftest import write_credentials
 from pbs3fs_test import check, fixtures
-from pbs3fs_test.mount import is_mounted, run
+from pbs3fs_test.mount import is_mounted, run, wait_for
 from pbs3fs_test.script import ACCESS, SECRET, Script
 
 VM = "vm/100/2024-01-01T00:00:00Z"
@@ -127,10 +127,9 @@ def test_flipped_always(server, mount):
     failed, _ = check.failures(m / "host")
     assert len(failed) == 2
     assert CHUNK in m.errors()
-    # When the object is mended, so is the file.
+    # When the object is mended, so is the file, a few seconds later.
     server.rules()
-    m.drop_caches()
-    assert check.failures(m / "host")[0] == {}
+    wait_for(lambda: check.failures(m / "host")[0] == {}, 20, "the file")
 
 
 def test_transport_is_not_damage(server, mount):

@@ -96,7 +96,7 @@ def archive(path, kind, a):
         listing.assert_same(want, listing.from_directory(path), path)
         return
     size, digest = listing.sha256_file(path)
-    assert digest == a["content_sha256"], path
+    assert digest == a["content_sha256"], (path, size, digest)
     assert size == os.path.getsize(path), path
     assert size == a.get("content_size", a["size"]), path
 

@@ -52,7 +52,7 @@ class Script:
         """What arrived, by verb, without what did not."""
         c = json.loads(self._call("GET", "/_counts"))
         return {k: v for k, v in c.items()
-                if v and k not in ("total", "connections")}
+                if v and k not in ("total", "connections", "begun")}
 
     def reset(self):
         self._call("DELETE", "/_counts")
