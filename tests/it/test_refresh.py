@@ -42,8 +42,11 @@ class Side:
         for key in self.there - now.keys():
             c.delete_object(Bucket=self.bucket.name, Key=key)
         for key in now.keys() - self.there:
-            with open(now[key], "rb") as f:
-                c.put_object(Bucket=self.bucket.name, Key=key, Body=f.read())
+            body = now[key]
+            if isinstance(body, str):
+                with open(body, "rb") as f:
+                    body = f.read()
+            c.put_object(Bucket=self.bucket.name, Key=key, Body=body)
         self.there = set(now)
 
     def rewrite(self, key, data):
