@@ -45,6 +45,13 @@ int io_mkdirs(int dirfd, const char *path, mode_t mode);
 int io_fsync_dir(int dirfd, const char *path);
 
 /**
+ * io_check_private(fd):
+ * Whether nobody but us and root can put names into the directory or take them
+ * out: 0 or -EPERM.  In another one any name can become a symlink.
+ */
+int io_check_private(int fd);
+
+/**
  * io_remove_tree(dirfd, path):
  * As rm -rf, without following symlinks and without recursion on the stack
  * depth of the tree.  Absent is 0.

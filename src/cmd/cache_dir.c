@@ -134,6 +134,22 @@ reserve(const char *dir, uint64_t limit)
 	return MAX(64 * KIB, MIN(limit / 16, 64 * MIB));
 }
 
+/* Who else can write there can make us write and remove files anywhere, and say
+ * what is in the datastore. */
+static int
+check_private(const char *dir)
+{
+	_cleanup_close_ int fd =
+	    open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r = fd < 0 ? -errno : io_check_private(fd);
+
+	if (r == -EPERM)
+		log_err("cache %s: others can write there\n"
+			"hint: a cache needs a directory of its own, chmod 700",
+		    dir);
+	return r;
+}
+
 int
 cache_dir_prepare(const char *dir, const struct options *o,
     const struct target *t, uint64_t *ret_limit)
@@ -148,6 +164,11 @@ cache_dir_prepare(const char *dir, const struct options *o,
 	r = str_error(&id);
 	if (r == 0)
 		r = io_mkdirs(AT_FDCWD, dir, 0700);
+	if (r < 0)
+		goto fail;
+	r = check_private(dir);
+	if (r == -EPERM)
+		return r;
 	if (r < 0)
 		goto fail;
 	known = read_about(dir, str_get(&id), &half);

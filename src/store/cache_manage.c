@@ -434,7 +434,8 @@ empty_dir(struct cache *c)
 	c->fd = open_dir(c->dir, false);
 	if (c->fd < 0)
 		return;
-	if (fstatat(c->fd, CACHE_LOG_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	if (io_check_private(c->fd) == 0 &&
+	    fstatat(c->fd, CACHE_LOG_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 	    take_lock(c) == 0) {
 		for (size_t i = 0; r == 0 && i < ARRAY_SIZE(names); i++)
 			r = io_remove_tree(c->fd, names[i]);
@@ -458,6 +459,12 @@ cache_manage_start(struct cache *c)
 		return 0;
 	}
 	c->fd = open_dir(c->dir, true);
+	if (c->fd >= 0 && io_check_private(c->fd) == -EPERM) {
+		log_err("cache %s: others can write there\n"
+			"hint: a cache needs a directory of its own, chmod 700",
+		    c->dir);
+		return -EPERM;
+	}
 	r = c->fd < 0 ? c->fd : check_is_ours(c);
 	if (r == -ENOTEMPTY) {
 		log_err("cache %s: there are other files in this directory\n"

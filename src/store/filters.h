@@ -61,7 +61,8 @@ int store_fault_new(struct store *below, const char *script,
  * and then uncached reading; the cache tries again a minute later.  limit 0
  * (or less than its own overhead, 96 KiB): nothing is written, what was there
  * is removed.  Two processes may share dir.  dir is made if it is missing; one
- * with other files in it is refused with -ENOTEMPTY.
+ * with other files in it is refused with -ENOTEMPTY, one that others can write
+ * into or own with -EPERM.
  * Metadata takes half of the limit at most, and chunks are evicted before it.
  * Metadata goes in on get, if an etag is known, and answers gets with the same
  * etag, or with STORE_LOCAL and no etag whatever is there.

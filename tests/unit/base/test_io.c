@@ -283,6 +283,31 @@ removes_deep_trees(void **state)
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+static void
+private_directories(void **state)
+{
+	char dir[] = "/tmp/io-XXXXXX";
+	int fd;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(io_check_private(fd), 0);
+	assert_int_equal(fchmod(fd, 0755), 0);
+	assert_int_equal(io_check_private(fd), 0);
+	assert_int_equal(fchmod(fd, 0775), 0);
+	assert_int_equal(io_check_private(fd), -EPERM);
+	assert_int_equal(fchmod(fd, 01777), 0);
+	assert_int_equal(io_check_private(fd), -EPERM);
+	assert_int_equal(fchmod(fd, 0700), 0);
+	/* Only root can give it away. */
+	if (fchown(fd, 65534, (gid_t)-1) == 0)
+		assert_int_equal(io_check_private(fd), -EPERM);
+	close(fd);
+	assert_int_equal(rmdir(dir), 0);
+}
+
 int
 main(void)
 {
@@ -297,6 +322,7 @@ main(void)
 	    T(makes_directories),
 	    T(removes_trees),
 	    T(removes_deep_trees),
+	    T(private_directories),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -776,6 +776,39 @@ insert_for_ever(const char *scratch, uint64_t limit, unsigned first)
 	load_thread(&l);
 }
 
+/* Whoever can write there can put a symlink in the place of .cnt, and a log
+ * that makes us remove what is behind it. */
+static void
+directories_that_others_can_write_are_refused(void **state)
+{
+	const char *victim = scratch_path(*state, "victim/passwd");
+	char dir[256];
+	const struct store_cache_opts o = {.dir = dir, .limit = 8 * MIB};
+	const struct cache_id none = {.len = 0};
+	struct store *mem, *s = NULL;
+	struct cache_id id;
+	uint8_t rec[2048];
+	size_t n;
+
+	snprintf(dir, sizeof(dir), "%s/cache", (const char *)*state);
+	assert_int_equal(mkdir(dir, 0700), 0);
+	assert_int_equal(symlink("../victim", scratch_path(dir, ".cnt")), 0);
+	scratch_write(victim, "precious", 8);
+	assert_int_equal(cache_id_of_key(".cnt/passwd", &id), 0);
+	n = cache_log_encode(rec, CACHE_LOG_OPEN, &none, 0);
+	n += cache_log_encode(rec + n, CACHE_LOG_ADD, &id, GIB);
+	n += cache_log_encode(rec + n, CACHE_LOG_CLOSE, &none, 0);
+	scratch_write(scratch_path(dir, CACHE_LOG_NAME), rec, n);
+	assert_int_equal(store_mem_new(&mem), 0);
+	for (mode_t m = 0020; m > 0001; m >>= 3) {
+		assert_int_equal(chmod(dir, 0700 | m), 0);
+		assert_int_equal(store_cache_new(mem, &o, &s), -EPERM);
+		assert_null(s);
+	}
+	store_free(mem);
+	assert_int_equal(access(victim, F_OK), 0);
+}
+
 static void
 killed_while_inserting(void **state)
 {
@@ -1249,6 +1282,7 @@ main(void)
 	    WITH_DIR(it_writes_again_after_a_while),
 	    WITH_DIR(a_read_only_directory_costs_only_the_cache),
 	    WITH_DIR(other_peoples_directories_are_refused),
+	    WITH_DIR(directories_that_others_can_write_are_refused),
 	    WITH_DIR(killed_while_inserting),
 	    WITH_DIR(two_processes_share_a_directory),
 	    WITH_DIR(metadata_is_kept_by_version),
