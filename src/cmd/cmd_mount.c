@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/num.h"
 #include "base/str.h"
 #include "cmd/cost.h"
 #include "cmd/daemon.h"
@@ -16,6 +17,7 @@
 #include "cmd/mounted.h"
 #include "cmd/notify.h"
 #include "cmd/option.h"
+#include "cmd/show.h"
 #include "fuse/fuse_mount.h"
 
 struct mounting {
@@ -91,6 +93,31 @@ serve(struct mounting *mt)
 	return exits_of(r);
 }
 
+/* A daemon works in "/": what is opened later must be found from there. */
+static int
+make_absolute(struct options *o)
+{
+	char **path[] = {&o->cache, &o->ca, &o->credentials, &o->fault};
+	_cleanup_free_ char *here = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(path); i++) {
+		struct str s = {0};
+
+		if (*path[i] == NULL || **path[i] == '/')
+			continue;
+		if (here == NULL)
+			here = getcwd(NULL, 0);
+		if (here == NULL)
+			return -errno;
+		str_addf(&s, "%s/%s", here, *path[i]);
+		free(*path[i]);
+		*path[i] = str_take(&s);
+		if (*path[i] == NULL)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 static int
 mount_it(struct mounting *mt, char **args)
 {
@@ -103,6 +130,9 @@ mount_it(struct mounting *mt, char **args)
 	status = stack_name(&mt->m.s, o, args[0]);
 	if (status != EXIT_OK || o->fake)
 		return status;
+	r = make_absolute(o);
+	if (r < 0)
+		return show_fail("working directory", r);
 	if (!o->ro)
 		log_info("%s: mounting read-only; this version does not write",
 		    mt->m.s.t.name);
