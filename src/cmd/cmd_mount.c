@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -14,6 +15,7 @@
 #include "cmd/cost.h"
 #include "cmd/daemon.h"
 #include "cmd/exits.h"
+#include "cmd/live.h"
 #include "cmd/mounted.h"
 #include "cmd/notify.h"
 #include "cmd/option.h"
@@ -25,18 +27,38 @@ struct mounting {
 	struct daemon daemon;
 };
 
+/* A second mount would hide the first, and so would one over a dead one. */
+static int
+check_free(const char *path)
+{
+	struct statfs fs;
+
+	if (!live_is_mount(path))
+		return 0;
+	/* Not stat: what that tells is still in the kernel's cache. */
+	if (statfs(path, &fs) < 0 && errno == ENOTCONN)
+		log_err("mount point %s: an old mount is dead there\n"
+			"hint: pbs3fs umount %s takes it away",
+		    path, path);
+	else
+		log_err("mount point %s: pbs3fs is mounted there already",
+		    path);
+	return -EBUSY;
+}
+
 static int
 find_mountpoint(const char *path, char **ret)
 {
 	struct stat st;
+	int r;
 
+	r = check_free(path);
+	if (r < 0)
+		return r;
 	*ret = realpath(path, NULL);
 	if (*ret == NULL || stat(*ret, &st) < 0) {
-		int r = -errno;
-
-		log_err("mount point %s: %s%s", path, exits_why(r),
-		    r == -ENOTCONN ? "\nhint: an old mount is dead there; "
-		    "pbs3fs umount takes it away" : "");
+		r = -errno;
+		log_err("mount point %s: %s", path, exits_why(r));
 		return r;
 	}
 	if (S_ISDIR(st.st_mode))
