@@ -80,7 +80,7 @@ find(const char *name)
 static enum log_level
 level(const struct options *o)
 {
-	if (o->debug)
+	if (o->debug || o->verbose)
 		return LOG_LVL_DEBUG;
 	return o->quiet ? LOG_LVL_ERR : LOG_LVL_INFO;
 }

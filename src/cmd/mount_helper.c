@@ -76,10 +76,13 @@ mount_helper(int argc, char **argv)
 
 	if (options_init(&o) < 0)
 		return HELPER_FAILED;
-	if (parse(&o, argc, argv) < 0)
+	if (parse(&o, argc, argv) < 0) {
 		status = EXIT_USAGE;
-	else
+	} else {
+		if (o.verbose || o.debug)
+			log_set_level(LOG_LVL_DEBUG);
 		status = cmd_mount(&o, argv + optind, 2);
+	}
 	options_fini(&o);
 	if (status == EXIT_OK)
 		return HELPER_OK;
