@@ -18,6 +18,8 @@
 #define PREFIX_MAX 255
 #define FULL_MAX (PREFIX_MAX + 1 + KEY_MAX)
 
+#define HTTP_RANGE_NOT_SATISFIABLE 416
+
 struct store_s3 {
 	struct store s;
 	struct s3 *c; /* owned */
@@ -60,6 +62,13 @@ s3_store_get(struct store *s, const char *key, const struct store_get *how,
 	    how->max, how->deadline, ret, &o);
 	if (r == 0)
 		object_from_s3(ret_obj, &o);
+	if (r < 0 && how->len != 0) {
+		struct s3_error e;
+
+		s3_last_error(m->c, &e);
+		if (e.status == HTTP_RANGE_NOT_SATISFIABLE)
+			return -ERANGE;
+	}
 	return r;
 }
 

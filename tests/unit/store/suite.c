@@ -211,7 +211,7 @@ ranges(struct store *s)
 
 		r = store_get(s, ".chunks/abcd/" DIGEST, &how, &b, NULL);
 		if (cases[i].r != 0) {
-			assert_true(r < 0);
+			assert_int_equal(r, cases[i].r);
 			assert_null(b);
 			continue;
 		}
