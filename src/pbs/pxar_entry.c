@@ -139,7 +139,8 @@ read_payload(const struct pxar *a, struct pxar_win *w,
 	e->content = get_le64(b);
 	e->size = get_le64(b + 8);
 	if (__builtin_add_overflow(e->content, e->size, &end) ||
-	    __builtin_add_overflow(end, PXAR_HEADER_SIZE, &end))
+	    __builtin_add_overflow(end, PXAR_HEADER_SIZE, &end) ||
+	    end > INT64_MAX)
 		return -EBADMSG;
 	return 0;
 }

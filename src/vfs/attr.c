@@ -4,6 +4,7 @@
 #include <sys/sysmacros.h>
 
 #include "base/buf.h"
+#include "base/num.h"
 #include "pbs/pxar.h"
 #include "repo/tree.h"
 #include "vfs/archive.h"
@@ -28,9 +29,16 @@ finish(struct vfs *v, struct stat *st)
 		st->st_mode &= ~(v->opts.umask & 07777);
 	st->st_ino = vfs_number(v, st->st_ino);
 	st->st_blksize = S_ISREG(st->st_mode) ? BLKSIZE : 4096;
-	st->st_blocks = (st->st_size + 511) / 512;
+	st->st_blocks = st->st_size / 512 + (st->st_size % 512 != 0);
 	st->st_atim = st->st_mtim;
 	st->st_ctim = st->st_mtim;
+}
+
+/* A listing or a manifest may claim more than a file can have. */
+static off_t
+size_of(uint64_t claimed)
+{
+	return (off_t)MIN(claimed, (uint64_t)INT64_MAX);
 }
 
 mode_t
@@ -117,7 +125,7 @@ attr_node(struct vfs *v, struct nodes *t, struct node *n, unsigned flags,
 	default:
 		ret->st.st_mode = S_IFREG | 0444;
 		size = atomic_load(&n->size);
-		ret->st.st_size = size != NODE_SIZE_UNKNOWN ? (off_t)size : 0;
+		ret->st.st_size = size != NODE_SIZE_UNKNOWN ? size_of(size) : 0;
 		break;
 	}
 	if (n->kind == NODE_CTL_FILE) {
@@ -156,7 +164,7 @@ attr_entry(struct vfs *v, struct archive *a, const struct node *n,
 		    &ret->stable);
 	}
 	if (S_ISREG(st->st_mode) || S_ISLNK(st->st_mode))
-		st->st_size = (off_t)e->size;
+		st->st_size = size_of(e->size);
 	if (S_ISBLK(st->st_mode) || S_ISCHR(st->st_mode))
 		st->st_rdev = makedev((unsigned)e->dev_major,
 		    (unsigned)e->dev_minor);

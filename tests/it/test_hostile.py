@@ -185,6 +185,24 @@ def test_huge_files(store, visit):
     m, failed, read = visit()
     with open(m / snap.rel + "/root/ok") as f:
         assert f.read() == "fine"
+    for e in os.scandir(m / snap.rel + "/root"):
+        assert e.stat(follow_symlinks=False).st_size >= 0
+
+
+def test_manifest_sizes(store, visit):
+    """A manifest that claims what no file can hold."""
+    for i, size in enumerate([2**63 - 1, 2**63 - 512, 2**62]):
+        snap = store.snapshot("vm", f"{700 + i}")
+        snap.fixed("d.img.fidx", [b"x" * 4096])
+        snap.files[-1]["size"] = size
+        snap.finish()
+    m, failed, read = visit()
+    for i in range(3):
+        path = m / "vm" + f"/{700 + i}/latest/d.img"
+        assert os.stat(path).st_size >= 0
+        with pytest.raises(OSError):
+            with open(path, "rb") as f:
+                f.read(1)
 
 
 def test_hard_links(store, visit):

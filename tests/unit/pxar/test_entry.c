@@ -320,6 +320,10 @@ references(void **state)
 	begin(&m, 2);
 	pos = raw_ref(&m, UINT64_MAX - 100, 100);
 	assert_int_equal(stat_and_forget(&m, pos, 0), -EBADMSG);
+	/* No file can be that large: st_size is signed. */
+	begin(&m, 2);
+	pos = raw_ref(&m, 16, (uint64_t)1 << 63);
+	assert_int_equal(stat_and_forget(&m, pos, 0), -EBADMSG);
 	begin(&m, 1);
 	pos = raw_ref(&m, 16, 1);
 	assert_int_equal(stat_and_forget(&m, pos, 0), -EBADMSG);
