@@ -19,6 +19,9 @@ static const char *const mode_names[] = {
     [CRYPT_ENCRYPT] = "encrypt",
 };
 
+/* Some 50,000 files. */
+#define VALUES_MAX ((size_t)1 << 18)
+
 static const char no_memory[] = "out of memory";
 
 const char *
@@ -203,11 +206,34 @@ read_manifest(const json_t *v, struct manifest *m)
 	return read_unprotected(json_object_get(v, "unprotected"), m);
 }
 
+/* Whether there are as few arrays, objects and members as memory should be
+ * spent on: "{}," takes 80 times its length. */
+static bool
+is_simple(const struct buf *text)
+{
+	bool quoted = false;
+	size_t n = 0;
+
+	for (size_t i = 0; i < text->len; i++) {
+		uint8_t c = text->data[i];
+
+		if (c == '"')
+			quoted = !quoted;
+		else if (c == '\\' && quoted)
+			i++;
+		else if (!quoted && (c == ',' || c == '[' || c == '{'))
+			n++;
+	}
+	return n <= VALUES_MAX;
+}
+
 static const char *
 parse_json(const struct buf *text, json_t **ret)
 {
 	json_error_t e;
 
+	if (!is_simple(text))
+		return "too many values";
 	/* A NUL is allowed here so that one in the notes does no harm. */
 	*ret = json_loadb((const char *)text->data, text->len,
 	    JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &e);

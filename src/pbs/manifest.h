@@ -46,7 +46,8 @@ struct manifest {
 
 /**
  * manifest_parse(blob, len, ret, ret_why):
- * From the bytes of the blob file, decoded at most MANIFEST_CONTENT_MAX.
+ * From the bytes of the blob file, decoded at most MANIFEST_CONTENT_MAX, and
+ * with a bounded number of values in it.
  * Unknown fields are ignored; a missing crypt-mode, unprotected or signature,
  * and null for them, are allowed.  Entries whose file name is not a valid
  * archive name are an error, as are two entries of one name.  -EBADMSG with a

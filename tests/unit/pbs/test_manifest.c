@@ -313,10 +313,38 @@ size_and_depth_are_bounded(void **state)
 	assert_string_equal(why, "damaged blob");
 	assert_int_equal(parse(text, len - 1, &m, &why), 0);
 	manifest_unref(m);
-	memset(text, '[', 1 << 20);
-	assert_int_equal(parse(text, 1 << 20, &m, &why), -EBADMSG);
+	memset(text, '[', 1 << 17);
+	assert_int_equal(parse(text, 1 << 17, &m, &why), -EBADMSG);
 	assert_string_equal(why, "not valid JSON");
 	free(text);
+}
+
+/* A blob of two kilobytes that would take more than a gigabyte. */
+static void
+values_are_bounded(void **state)
+{
+	const char head[] = "{\"notes\":\"", tail[] = "\",\"x\":[";
+	const char *why;
+	struct str s = {0};
+	struct manifest *m;
+
+	(void)state;
+	str_add(&s, "{\"x\":[");
+	while (s.len < MANIFEST_CONTENT_MAX - 16)
+		str_add(&s, "{},");
+	str_add(&s, "{}]}");
+	assert_int_equal(parse(s.s, s.len, &m, &why), -EBADMSG);
+	assert_string_equal(why, "too many values");
+	/* Text is no value, whatever is in it. */
+	str_reset(&s);
+	str_add(&s, head);
+	while (s.len < MIB)
+		str_add(&s, "\\\",[{");
+	str_add(&s, tail);
+	str_add(&s, "]}");
+	assert_int_equal(parse(s.s, s.len, &m, &why), -EBADMSG);
+	assert_string_equal(why, "backup-type is none");
+	str_fini(&s);
 }
 
 static void
@@ -356,6 +384,7 @@ main(void)
 	    cmocka_unit_test(what_is_not),
 	    cmocka_unit_test(every_truncation_is_damage),
 	    cmocka_unit_test(size_and_depth_are_bounded),
+	    cmocka_unit_test(values_are_bounded),
 	    cmocka_unit_test(many_files),
 	};
 
