@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/lock.h"
+#include "base/str.h"
 
 #define LOG_TEXT_MAX 2048
 #define RECENT_MAX 64
@@ -61,15 +62,19 @@ log_set_level(enum log_level max)
 	__atomic_store_n(&logger.level, (int)max, __ATOMIC_RELAXED);
 }
 
-/* What comes from a server must not drive a terminal. */
+/* What comes from a server must not drive a terminal, nor pass for another
+ * message: the only second line is a hint. */
 static void
 disarm(char *text)
 {
-	for (; *text != '\0'; text++) {
-		unsigned char c = (unsigned char)*text;
+	static const char hint[] = "\nhint: ";
+	size_t left = strlen(text), n;
 
-		if ((c < 0x20 && c != '\n') || c == 0x7f)
+	for (; left > 0; text += n, left -= n) {
+		n = str_printable(text, left);
+		if (n == 0 && strncmp(text, hint, strlen(hint)) != 0)
 			*text = '?';
+		n = n > 0 ? n : 1;
 	}
 }
 

@@ -156,16 +156,16 @@ str_ends(const char *s, const char *suffix)
 	return n >= m && memcmp(s + n - m, suffix, m) == 0;
 }
 
-/* Length of the valid, printable UTF-8 character at p, or 0. */
-static size_t
-printable_char(const uint8_t *p, size_t len)
+size_t
+str_printable(const char *text, size_t len)
 {
 	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+	const uint8_t *p = (const uint8_t *)text;
 	uint32_t c = p[0];
 	size_t n;
 
 	if (c < 0x80)
-		return c >= 0x20 && c != 0x7f && c != '\\' ? 1 : 0;
+		return c >= 0x20 && c != 0x7f ? 1 : 0;
 	if (c >= 0xc2 && c <= 0xdf)
 		n = 2;
 	else if (c >= 0xe0 && c <= 0xef)
@@ -195,7 +195,7 @@ str_escape(struct str *out, const char *bytes, size_t len)
 	const uint8_t *p = (const uint8_t *)bytes;
 
 	while (len > 0) {
-		size_t n = printable_char(p, len);
+		size_t n = *p == '\\' ? 0 : str_printable((const char *)p, len);
 
 		if (n > 0) {
 			str_addn(out, (const char *)p, n);

