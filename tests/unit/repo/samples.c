@@ -10,6 +10,8 @@
 #include "pbs/blob.h"
 #include "pbs/index.h"
 #include "pbs/names.h"
+#include "repo/repo.h"
+#include "repo/tree.h"
 #include "slow_store.h"
 
 #include "../cm.h"
@@ -141,4 +143,41 @@ sample_index(struct slow_store *s, const uint32_t *sizes, size_t n)
 	assert_int_equal(index_open(b, &x, &why), 0);
 	buf_unref(b);
 	return x;
+}
+
+struct slow_store *
+sample_store(void)
+{
+	struct slow_store *s = slow_store_new();
+
+	sample_snapshot(s, SAMPLE_T1, 4);
+	return s;
+}
+
+int
+sample_open(struct slow_store *s, const char *keep, struct repo **ret)
+{
+	const struct repo_opts o = {.listing = keep, .timeout_ms = 5000};
+
+	return repo_open(&s->s, &o, ret);
+}
+
+const struct tree_snap *
+sample_snap(struct tree *t)
+{
+	const struct tree_group *g;
+
+	g = tree_find_group(t->root, BACKUP_HOST, "h1");
+	assert_non_null(g);
+	assert_non_null(tree_find_snap(g, SAMPLE_T1));
+	return tree_find_snap(g, SAMPLE_T1);
+}
+
+const struct tree_file *
+sample_file(struct tree *t, const char *name)
+{
+	const struct tree_file *f = tree_find_file(sample_snap(t), name);
+
+	assert_non_null(f);
+	return f;
 }
