@@ -142,6 +142,8 @@ reader_hole(struct reader *r, uint64_t off, uint64_t *ret_end)
 		else if (chunk_is_zero(&id) != hole)
 			break;
 		first = false;
+		if (ret_end == NULL)
+			break;
 		*ret_end = x.end;
 	}
 	return hole ? 1 : 0;

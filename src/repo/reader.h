@@ -58,7 +58,8 @@ void readahead_update(struct readahead *ra, struct reader *r, uint64_t off,
     size_t len);
 
 /** reader_hole(r, off, ret_end): 1 if off lies in a chunk of zeros known by
- * its digest, 0 if in data; *ret_end is where that ends. */
+ * its digest, 0 if in data; *ret_end is where that ends, which takes a look at
+ * all chunks up to there; NULL: not asked for. */
 int reader_hole(struct reader *r, uint64_t off, uint64_t *ret_end);
 
 #endif

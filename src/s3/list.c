@@ -112,7 +112,8 @@ check_progress(struct s3 *c, struct cursor *u, const struct req *q)
 	if (u->empty > EMPTY_PAGES_MAX)
 		return stuck(c, q);
 	if (p->n > 0 && u->after != NULL &&
-	    strcmp(p->entries[0].key, u->after) <= 0)
+	    (strcmp(p->entries[0].key, u->after) <= 0 ||
+	    strcmp(p->entries[p->n - 1].key, u->after) <= 0))
 		return stuck(c, q);
 	if (p->truncated && p->token == NULL && p->n == 0)
 		return stuck(c, q);

@@ -347,10 +347,15 @@ unquote(char *out, size_t size, const char *etag)
 {
 	size_t len = strlen(etag);
 
-	if (len >= 2 && etag[0] == '"' && etag[len - 1] == '"')
-		snprintf(out, size, "%.*s", (int)len - 2, etag + 1);
-	else
-		snprintf(out, size, "%s", etag);
+	if (len >= 2 && etag[0] == '"' && etag[len - 1] == '"') {
+		etag++;
+		len -= 2;
+	}
+	/* Cut off it could be that of another version: better none. */
+	if (len >= size)
+		len = 0;
+	memcpy(out, etag, len);
+	out[len] = '\0';
 }
 
 static int

@@ -414,13 +414,16 @@ vfs_seek(struct vfs_file *f, uint64_t off, int whence, uint64_t *ret)
 	if (off >= f->size)
 		return -ENXIO;
 	while (off < f->size && f->reader != NULL) {
-		r = reader_hole(f->reader, f->begin + off, &end);
-		if (r < 0)
-			return r;
-		if ((r == 1) == (whence == SEEK_HOLE)) {
+		/* Where it ends may be a million chunks away. */
+		r = reader_hole(f->reader, f->begin + off, NULL);
+		if (r >= 0 && (r == 1) == (whence == SEEK_HOLE)) {
 			*ret = off;
 			return 0;
 		}
+		if (r >= 0)
+			r = reader_hole(f->reader, f->begin + off, &end);
+		if (r < 0)
+			return r;
 		off = end - f->begin;
 	}
 	if (whence == SEEK_DATA && f->reader != NULL)

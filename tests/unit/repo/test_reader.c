@@ -330,6 +330,8 @@ holes_are_the_zero_chunks(void **state)
 	assert_int_equal(reader_new(c, x, &r), 0);
 	index_unref(x);
 
+	assert_int_equal(reader_hole(r, 5, NULL), 1);
+	assert_int_equal(reader_hole(r, 2 * (uint64_t)z, NULL), 0);
 	assert_int_equal(reader_hole(r, 5, &end), 1);
 	assert_int_equal(end, 2 * z);
 	assert_int_equal(reader_hole(r, 2 * (uint64_t)z, &end), 0);

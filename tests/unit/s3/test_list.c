@@ -119,6 +119,35 @@ test_cases(void **state)
 }
 
 static int
+count_up(void *arg, const char *key, const struct s3_object *o)
+{
+	(void)key;
+	(void)o;
+	++*(unsigned *)arg;
+	return 0;
+}
+
+/* The same page for ever, with its end before its begin. */
+static void
+test_unsorted_for_ever(void **state)
+{
+	struct s3 *c = client(false);
+	unsigned n = 0;
+
+	(void)state;
+	script_clear(&script);
+	script_rules(&script, "[{\"body\": \"<ListBucketResult>"
+	    "<IsTruncated>true</IsTruncated>"
+	    "<Contents><Key>p/b</Key><Size>1</Size></Contents>"
+	    "<Contents><Key>p/a</Key><Size>1</Size></Contents>"
+	    "</ListBucketResult>\", \"count\": 100}]");
+	assert_int_equal(s3_list(c, "p/", NULL, count_up, &n, 0), -EPROTO);
+	assert_int_equal(n, 2);
+	assert_int_equal(script_count(&script, "LIST"), 2);
+	s3_free(c);
+}
+
+static int
 stop_at_three(void *arg, const char *key, const struct s3_object *o)
 {
 	unsigned *n = arg;
@@ -248,6 +277,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_cases),
+	    cmocka_unit_test(test_unsorted_for_ever),
 	    cmocka_unit_test(test_stop_and_start),
 	    cmocka_unit_test(test_delete_many),
 	    cmocka_unit_test(test_delete_singly),
