@@ -96,6 +96,13 @@ void cache_room_failed(struct cache *c, const char *what, int err);
 int cache_manage_start(struct cache *c);
 void cache_manage_stop(struct cache *c);
 
+/* cache_save.c: what the next process has to know. */
+
+/** cache_save_recency(c): the order of use, as far as it is new. */
+void cache_save_recency(struct cache *c);
+/** cache_save_all(c): a new log that has only what is live. */
+void cache_save_all(struct cache *c);
+
 /* cache_scan.c */
 
 /** cache_scan(c): make the index agree with the disk. */

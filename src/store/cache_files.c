@@ -224,20 +224,24 @@ cache_file_write(struct cache *c, unsigned temp_n, const struct cache_id *id,
 	snprintf(temp, sizeof(temp), CACHE_TMP "/%u", temp_n);
 	r = write_temp(c, temp, id, p, len, o);
 	for (int try = 0; r == 0 && try < TRIES; try++) {
-		if (renameat(c->fd, temp, c->fd, path) == 0)
-			return 0;
-		if (errno != ENOENT) {
-			r = -errno;
+		_cleanup_close_ int fd = -1;
+
+		fd = dir_path_make(c->fd, dir, 0700, NULL);
+		if (fd < 0) {
+			r = fd;
 			break;
 		}
-		r = io_mkdirs(c->fd, dir, 0700);
+		if (renameat(c->fd, temp, fd, name) == 0)
+			return 0;
+		if (errno != ENOENT)
+			r = -errno;
 	}
 	unlinkat(c->fd, temp, 0);
 	if (r == 0)
 		return 1; /* pruned each time: not worth a fight */
 	/* One object's name may be another one's directory. */
-	return r == -ENAMETOOLONG || r == -ENOTDIR || r == -EISDIR ||
-		       r == -EEXIST || r == -ENOTEMPTY
+	return r == -ENAMETOOLONG || r == -ENOTDIR || r == -ELOOP ||
+		       r == -EISDIR || r == -EEXIST || r == -ENOTEMPTY
 		   ? 1
 		   : r;
 }
@@ -246,10 +250,10 @@ int
 cache_file_unlink(struct cache *c, const struct cache_id *id)
 {
 	char path[CACHE_PATH_MAX + 1];
+	int r;
 
 	cache_id_path(id, path);
-	if (unlinkat(c->fd, path, 0) == 0 || errno == ENOENT ||
-	    errno == ENOTDIR || errno == ENAMETOOLONG)
-		return 0;
-	return -errno;
+	r = dir_path_unlink(c->fd, path, 0);
+	/* A directory is no file of ours, whatever the log said. */
+	return r == -EISDIR ? 0 : r;
 }

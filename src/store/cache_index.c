@@ -198,8 +198,8 @@ next_dir(const char *path, size_t from)
 
 /* Directories below the first one, which is .chunks or .cnt itself. */
 #define FOR_EACH_DIR(path, len)                                                \
-	for (size_t len = next_dir(path, strcspn(path, "/") + 1); len != 0;    \
-	     len = next_dir(path, len + 1))
+	for (size_t len = next_dir((path), strcspn((path), "/") + 1);          \
+	     len != 0; len = next_dir((path), len + 1))
 
 static uint64_t
 file_cost(const struct cache_id *id, uint64_t size)

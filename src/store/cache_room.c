@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/num.h"
 #include "store/cache_log.h"
+#include "store/dir_path.h"
 
 /* When the disk is short of space, one insertion gives back so much at most:
  * others may be waiting for it. */
@@ -60,7 +61,7 @@ prune(struct cache *c, struct cache_dir *d)
 		d->leaving = true;
 		pthread_mutex_unlock(&c->lock);
 		/* It may be in use again by now; then this fails, rightly. */
-		(void)unlinkat(c->fd, path, AT_REMOVEDIR);
+		(void)dir_path_unlink(c->fd, path, AT_REMOVEDIR);
 		pthread_mutex_lock(&c->lock);
 		d->leaving = false;
 		/* Used and left meanwhile: it may exist again. */

@@ -141,7 +141,7 @@ remove_empty(struct cache *c, char *path)
 	char *slash;
 
 	while ((slash = strrchr(path, '/')) != NULL) {
-		if (unlinkat(c->fd, path, AT_REMOVEDIR) < 0)
+		if (dir_path_unlink(c->fd, path, AT_REMOVEDIR) < 0)
 			return;
 		*slash = '\0';
 	}
@@ -164,9 +164,12 @@ check_files(struct cache *c, const struct cache_id *ids, const uint64_t *sizes,
 	struct stat st;
 
 	for (size_t i = 0; i < n; i++) {
+		_cleanup_close_ int fd = -1;
+
 		cache_id_path(&ids[i], path);
-		if (fstatat(c->fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-		    S_ISREG(st.st_mode) && (uint64_t)st.st_size == sizes[i])
+		fd = dir_path_open(c->fd, path, O_PATH);
+		if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+		    (uint64_t)st.st_size == sizes[i])
 			continue;
 		cache_room_drop(c, &ids[i], false);
 	}

@@ -5,7 +5,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/openat2.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -82,6 +82,8 @@ make_dir(int dir, const char *name, mode_t mode, const struct dir_owner *owner)
 
 	if (mkdirat(dir, name, mode) < 0)
 		return errno == EEXIST ? 0 : -errno;
+	if (owner == NULL)
+		return 0;
 	fd = openat(dir, name, OPEN_DIR);
 	/* The umask must not take away what a server insists on. */
 	if (fd < 0 || fchmod(fd, mode) < 0 ||
@@ -141,4 +143,22 @@ dir_path_is_absent(int err)
 {
 	return err == -ENOENT || err == -ENOTDIR || err == -ELOOP ||
 	       err == -ENAMETOOLONG || err == -ENXIO;
+}
+
+int
+dir_path_unlink(int base, const char *path, int flags)
+{
+	_cleanup_close_ int fd = -1;
+	_cleanup_free_ char *dir = malloc(strlen(path) + 2);
+	const char *name;
+
+	if (dir == NULL)
+		return -ENOMEM;
+	dir_path_split(path, dir, &name);
+	fd = dir_path_open(base, dir, O_PATH | O_DIRECTORY);
+	if (fd < 0)
+		return dir_path_is_absent(fd) ? 0 : fd;
+	if (unlinkat(fd, name, flags) == 0 || dir_path_is_absent(-errno))
+		return 0;
+	return -errno;
 }

@@ -22,13 +22,16 @@ struct dir_owner {
 };
 
 /** dir_path_make(base, path, mode, owner): opens the directory, after making
- * what is missing of it durably. */
+ * what is missing of it; durably, unless owner is NULL. */
 int dir_path_make(
     int base, const char *path, mode_t mode, const struct dir_owner *owner);
 
 /** dir_path_split(path, ret_dir, ret_name): ret_dir has strlen(path) + 2
  * bytes and gets "." if there is no directory. */
 void dir_path_split(const char *path, char *ret_dir, const char **ret_name);
+
+/** dir_path_unlink(base, path, flags): as unlinkat; gone before is as good. */
+int dir_path_unlink(int base, const char *path, int flags);
 
 /** dir_path_is_absent(err): no such object, rather than a failure to look. */
 bool dir_path_is_absent(int err);

@@ -175,8 +175,8 @@ dir_write(const struct store_dir *d, const struct dir_name *n, const void *p,
 		/* An attack has been told of. */
 		if (r < 0)
 			return r == -EBADMSG
-			    ? r
-			    : dir_failed(d, "keep", n->path, r);
+				   ? r
+				   : dir_failed(d, "keep", n->path, r);
 		if (r == KEEP_IT)
 			return 1;
 		if_absent = r == KEEP_NONE;

@@ -232,45 +232,26 @@ dir_list_op(struct store *s, const char *prefix, const char *start_after,
 	return dir_list((struct store_dir *)s, prefix, start_after, fn, arg);
 }
 
-/* Remove name in the directory path; gone before is as good. */
-static int
-unlink_in(struct store_dir *d, const char *path, const char *name, int flags)
-{
-	_cleanup_close_ int fd = -1;
-
-	fd = dir_path_open(d->fd, path, O_PATH | O_DIRECTORY);
-	if (fd < 0)
-		return dir_path_is_absent(fd) ? 0 : fd;
-	if (unlinkat(fd, name, flags) == 0 || errno == ENOENT)
-		return 0;
-	return -errno;
-}
-
 /* Remove directories that have become empty, upwards. */
 static void
 prune(struct store_dir *d, const struct dir_name *n)
 {
-	char path[DIR_PATH_MAX + 1], dir[DIR_PATH_MAX + 1];
-	const char *name;
+	char path[DIR_PATH_MAX + 1], *slash;
 
-	dir_path_split(n->path, path, &name);
-	while (strlen(path) > n->keep && strlen(path) > 1) {
-		dir_path_split(path, dir, &name);
-		if (unlink_in(d, dir, name, AT_REMOVEDIR) < 0)
+	memcpy(path, n->path, strlen(n->path) + 1);
+	while ((slash = strrchr(path, '/')) != NULL) {
+		*slash = '\0';
+		if (strlen(path) <= n->keep ||
+		    dir_path_unlink(d->fd, path, AT_REMOVEDIR) < 0)
 			return;
-		memcpy(path, dir, strlen(dir) + 1);
 	}
 }
 
 static int
 del_file(struct store_dir *d, const struct dir_name *n)
 {
-	char dir[DIR_PATH_MAX + 1];
-	const char *name;
-	int r;
+	int r = dir_path_unlink(d->fd, n->path, 0);
 
-	dir_path_split(n->path, dir, &name);
-	r = unlink_in(d, dir, name, 0);
 	/* A directory is no object. */
 	if (r == -EISDIR)
 		return 0;
@@ -283,21 +264,26 @@ del_file(struct store_dir *d, const struct dir_name *n)
 static int
 del_mark(struct store_dir *d, const struct dir_name *n)
 {
-	static const char *const subs[] = {"ct", "host", "ns", "vm"};
-	char dir[DIR_PATH_MAX + 1];
-	const char *name;
+	static const struct {
+		const char *name;
+		int flags;
+	} subs[] = {
+	    {"ct", AT_REMOVEDIR},
+	    {"host", AT_REMOVEDIR},
+	    {"ns", AT_REMOVEDIR},
+	    {"vm", AT_REMOVEDIR},
+	    {DIR_NAMESPACE, 0},
+	};
+	char path[DIR_PATH_MAX + sizeof("/" DIR_NAMESPACE)];
 	int r;
 
 	for (size_t i = 0; i < ARRAY_SIZE(subs); i++) {
-		r = unlink_in(d, n->path, subs[i], AT_REMOVEDIR);
+		snprintf(path, sizeof(path), "%s/%s", n->path, subs[i].name);
+		r = dir_path_unlink(d->fd, path, subs[i].flags);
 		if (r < 0)
 			return r;
 	}
-	r = unlink_in(d, n->path, DIR_NAMESPACE, 0);
-	if (r < 0)
-		return r;
-	dir_path_split(n->path, dir, &name);
-	return unlink_in(d, dir, name, AT_REMOVEDIR);
+	return dir_path_unlink(d->fd, n->path, AT_REMOVEDIR);
 }
 
 static int

@@ -16,7 +16,7 @@ struct store_limit {
 	struct store s;
 	uint64_t max_requests, max_download; /* 0: any */
 	uint64_t calls, bytes;               /* atomic */
-	bool told; /* atomic: the limit was logged */
+	bool told;                           /* atomic: the limit was logged */
 };
 
 static uint64_t

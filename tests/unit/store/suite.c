@@ -13,8 +13,14 @@
 #include "../cm.h"
 
 #define SNAP ".cnt/host/web1/2024-01-01T00:00:00Z/"
-#define DIGEST                                                                 \
-	"abcd000000000000000000000000000000000000000000000000000000000001"
+/* Parentheses: they are also elements of arrays. */
+#define CHUNK                                                                  \
+	(".chunks/abcd/"                                                       \
+	 "abcd000000000000000000000000000000000000000000000000000000000001")
+#define BAD_CHUNK                                                              \
+	(".chunks/abcd/"                                                       \
+	 "abcd000000000000000000000000000000000000000000000000000000000001"    \
+	 ".0.bad")
 
 static const struct store_get whole = {.max = MIB};
 
@@ -74,7 +80,7 @@ an_empty_store_has_nothing(struct store *s)
 {
 	must_lack(s, SNAP "index.json.blob");
 	must_lack(s, ".in-use");
-	must_lack(s, ".chunks/abcd/" DIGEST);
+	must_lack(s, CHUNK);
 	must_list(s, "", NULL, "");
 	must_list(s, ".cnt/", NULL, "");
 }
@@ -84,10 +90,10 @@ what_was_put_is_there(struct store *s)
 {
 	must_put(s, SNAP "index.json.blob", "manifest");
 	must_put(s, ".in-use", "{\"hostname\":\"a\"}");
-	must_put(s, ".chunks/abcd/" DIGEST, "chunk");
+	must_put(s, CHUNK, "chunk");
 	must_have(s, SNAP "index.json.blob", "manifest");
 	must_have(s, ".in-use", "{\"hostname\":\"a\"}");
-	must_have(s, ".chunks/abcd/" DIGEST, "chunk");
+	must_have(s, CHUNK, "chunk");
 	must_lack(s, SNAP "other.blob");
 }
 
@@ -125,8 +131,8 @@ static void
 if_absent_keeps_what_is_there(struct store *s)
 {
 	const struct store_put how = {.if_absent = true};
-	const char *keys[] = {SNAP ".protected", ".chunks/abcd/" DIGEST,
-	    ".in-use", ".cnt/ct/9/owner"};
+	const char *keys[] = {
+	    SNAP ".protected", CHUNK, ".in-use", ".cnt/ct/9/owner"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		assert_int_equal(
@@ -152,8 +158,7 @@ race(void *arg)
 	struct racer *r = arg;
 	char text[2] = {(char)('a' + r->index), '\0'};
 
-	r->result =
-	    store_put(r->s, ".chunks/abcd/" DIGEST, text, 1, &how, NULL);
+	r->result = store_put(r->s, CHUNK, text, 1, &how, NULL);
 	return NULL;
 }
 
@@ -178,8 +183,7 @@ if_absent_has_one_winner(struct store *s)
 		}
 	}
 	assert_true(winner >= 0);
-	must_have(
-	    s, ".chunks/abcd/" DIGEST, (char[2]){(char)('a' + winner), '\0'});
+	must_have(s, CHUNK, (char[2]){(char)('a' + winner), '\0'});
 }
 
 static void
@@ -202,14 +206,14 @@ ranges(struct store *s)
 	    {UINT64_MAX, 2, -EINVAL, NULL},
 	};
 
-	must_put(s, ".chunks/abcd/" DIGEST, "0123456789");
+	must_put(s, CHUNK, "0123456789");
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		const struct store_get how = {
 		    .max = 10, .off = cases[i].off, .len = cases[i].len};
 		struct buf *b = NULL;
 		int r;
 
-		r = store_get(s, ".chunks/abcd/" DIGEST, &how, &b, NULL);
+		r = store_get(s, CHUNK, &how, &b, NULL);
 		if (cases[i].r != 0) {
 			assert_int_equal(r, cases[i].r);
 			assert_null(b);
@@ -387,7 +391,7 @@ list_stat_and_get_agree(struct store *s)
 
 	must_put(s, SNAP "a.fidx", "content");
 	must_put(s, SNAP "b.blob", "");
-	must_put(s, ".chunks/abcd/" DIGEST, "chunk");
+	must_put(s, CHUNK, "chunk");
 	assert_int_equal(store_list(s, "", NULL, stat_equals, s), 0);
 	assert_int_equal(store_stat(s, SNAP "a.fidx", 0, &st), 0);
 	assert_int_equal(store_get(s, SNAP "a.fidx", &whole, &b, &got), 0);
@@ -407,14 +411,14 @@ told_of_key(void *arg, const char *key, const char *why)
 static void
 what_was_deleted_is_gone(struct store *s)
 {
-	static const char *const keys[] = {SNAP "a.blob", SNAP "never.blob",
-	    ".in-use", ".chunks/abcd/" DIGEST};
+	static const char *const keys[] = {
+	    SNAP "a.blob", SNAP "never.blob", ".in-use", CHUNK};
 	int told = 0;
 
 	must_put(s, SNAP "a.blob", "x");
 	must_put(s, SNAP "b.blob", "x");
 	must_put(s, ".in-use", "x");
-	must_put(s, ".chunks/abcd/" DIGEST, "x");
+	must_put(s, CHUNK, "x");
 	assert_int_equal(
 	    store_delete(s, keys, ARRAY_SIZE(keys), told_of_key, &told, 0), 0);
 	assert_int_equal(told, 0);
@@ -439,12 +443,10 @@ a_directory_is_no_object(struct store *s)
 static void
 copies(struct store *s)
 {
-	must_put(s, ".chunks/abcd/" DIGEST, "damaged");
-	assert_int_equal(store_copy(s, ".chunks/abcd/" DIGEST,
-			     ".chunks/abcd/" DIGEST ".0.bad", 0),
-	    0);
-	must_have(s, ".chunks/abcd/" DIGEST ".0.bad", "damaged");
-	must_have(s, ".chunks/abcd/" DIGEST, "damaged");
+	must_put(s, CHUNK, "damaged");
+	assert_int_equal(store_copy(s, CHUNK, BAD_CHUNK, 0), 0);
+	must_have(s, BAD_CHUNK, "damaged");
+	must_have(s, CHUNK, "damaged");
 	assert_int_equal(store_copy(s, SNAP "none.blob", SNAP "x.blob", 0), 1);
 	must_lack(s, SNAP "x.blob");
 }
