@@ -20,6 +20,8 @@ struct index;
 enum index_kind { INDEX_FIXED, INDEX_DYNAMIC };
 
 #define INDEX_HEADER_LEN 4096
+/* Of a file; larger ones are not read.  16 million chunks: 64 TiB. */
+#define INDEX_FILE_MAX (((size_t)512 << 20) + INDEX_HEADER_LEN)
 
 struct index_chunk {
 	uint64_t start;		/* offset in the stream */

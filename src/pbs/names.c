@@ -42,7 +42,7 @@ is_first_char(char c)
 bool
 name_is_safe(const char *text, size_t len)
 {
-	if (len == 0 || !is_first_char(text[0]))
+	if (len == 0 || len > NAME_LEN_MAX || !is_first_char(text[0]))
 		return false;
 	for (size_t i = 1; i < len; i++)
 		if (!is_first_char(text[i]) && text[i] != '.' && text[i] != '-')

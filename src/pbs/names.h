@@ -24,7 +24,9 @@ const char *backup_type_name(enum backup_type t);
 int backup_type_parse(const char *text, size_t len, enum backup_type *ret);
 
 /** name_is_safe(text, len): [A-Za-z0-9_][A-Za-z0-9._-]*, the rule of ids,
- * namespace components and archive names. */
+ * namespace components and archive names, and no longer than the name of a file
+ * may be. */
+#define NAME_LEN_MAX 255
 bool name_is_safe(const char *text, size_t len);
 
 /** ns_is_valid(ns): "" or safe components joined by '/', within the limits. */

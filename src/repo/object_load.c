@@ -18,8 +18,6 @@
 #define TEXT_MAX MIB
 /* Proxmox Backup accepts no larger blob. */
 #define MANIFEST_MAX (16 * MIB + 4096)
-/* 16 million chunks: 64 TiB. */
-#define INDEX_MAX (512 * MIB + INDEX_HEADER_LEN)
 #define WHY_MAX 320
 
 void *
@@ -78,7 +76,7 @@ max_of(enum object_kind kind)
 	case OBJECT_MANIFEST:
 		return MANIFEST_MAX;
 	case OBJECT_INDEX:
-		return INDEX_MAX;
+		return INDEX_FILE_MAX;
 	case OBJECT_BLOB:
 		return BLOB_STORED_MAX;
 	case OBJECT_TEXT:

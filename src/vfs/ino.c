@@ -12,7 +12,7 @@
 #include "pbs/index.h"
 
 /* Far more than chance needs; it ends hostile listings. */
-#define ROUNDS_MAX 1000
+#define ROUNDS_MAX 100
 
 uint64_t
 ino_hash_hier(const char *path, size_t len, uint32_t salt)
@@ -36,6 +36,9 @@ ino_span(uint64_t index_size)
 {
 	uint64_t n = 1, span;
 
+	/* One that cannot be read has no entries to number. */
+	if (index_size > INDEX_FILE_MAX)
+		index_size = 0;
 	if (index_size > INDEX_HEADER_LEN)
 		n += (index_size - INDEX_HEADER_LEN) / 40;
 	if (__builtin_mul_overflow(n, (uint64_t)CHUNK_CONTENT_MAX, &span) ||

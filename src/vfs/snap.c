@@ -46,7 +46,6 @@ report_missing(struct vfs *v, const struct manifest *m, struct node *snap)
 		    key_file(key, s->group->ns->path, s->group->type,
 		    s->group->id, s->time, m->files[i].name) < 0)
 			continue;
-		log_warn("%s: %s", key, why);
 		damage_object(repo_damage(v->repo), key, why);
 	}
 }

@@ -38,6 +38,7 @@ safe_names(void **state)
 	    "100", "id.with_chars-1", "a..", "_--"};
 	static const char *const bad[] = {"", ".", "..", ".a", "-a", "a/b",
 	    "a b", "a\n", "\xc3\xa4", "a\xff", "a:b", "a\\"};
+	char name[256];
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
@@ -45,6 +46,9 @@ safe_names(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
 		assert_false(name_is_safe(bad[i], strlen(bad[i])));
 	assert_false(name_is_safe("a\0b", 3));
+	memset(name, 'x', sizeof(name));
+	assert_true(name_is_safe(name, 255));
+	assert_false(name_is_safe(name, 256));
 	for (int c = 0; c < 256; c++) {
 		char s[2] = {'a', (char)c};
 		bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
@@ -71,6 +75,7 @@ namespaces(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
 		assert_false(ns_is_valid(bad[i]));
 	memset(s, 'a', sizeof(s));
+	s[1] = '/';
 	s[NS_LEN_MAX + 1] = '\0';
 	assert_false(ns_is_valid(s));
 	s[NS_LEN_MAX] = '\0';
