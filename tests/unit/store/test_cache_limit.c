@@ -2,6 +2,7 @@
 #include "store/filters.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/io.h"
 #include "base/num.h"
 #include "cache_rig.h"
 #include "scratch.h"
@@ -120,6 +122,42 @@ the_limit_holds_under_load(void **state)
 	store_free(l.g.s);
 }
 
+static int
+put_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY), r;
+
+	if (fd < 0)
+		return -errno;
+	r = io_write_full(fd, text, strlen(text));
+	close(fd);
+	return r;
+}
+
+/* A small file system on dir for this process alone, also for users. */
+static int
+mount_own(const char *dir, const char *options)
+{
+	unsigned uid = geteuid(), gid = getegid();
+	char map[64];
+
+	if (unshare(CLONE_NEWNS | (uid != 0 ? CLONE_NEWUSER : 0)) < 0)
+		return -errno;
+	if (uid != 0) {
+		snprintf(map, sizeof(map), "0 %u 1", uid);
+		if (put_text("/proc/self/setgroups", "deny") < 0 ||
+		    put_text("/proc/self/uid_map", map) < 0)
+			return -EPERM;
+		snprintf(map, sizeof(map), "0 %u 1", gid);
+		if (put_text("/proc/self/gid_map", map) < 0)
+			return -EPERM;
+	}
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("none", dir, "tmpfs", 0, options) < 0)
+		return -errno;
+	return 0;
+}
+
 /*
  * A file system of its own tells of each moment.  Directories take no room on
  * this one, and files whole pages.  Nobody reads: what is open takes room even
@@ -133,9 +171,7 @@ load_on_tmpfs(const char *dir)
 	uint64_t most = 0;
 	struct statvfs v;
 
-	if (unshare(CLONE_NEWNS | (geteuid() != 0 ? CLONE_NEWUSER : 0)) < 0 ||
-	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-	    mount("none", dir, "tmpfs", 0, "size=4M,mode=700") < 0)
+	if (mount_own(dir, "size=4M,mode=700") < 0)
 		return 77;
 	l.g = rig_open(dir, MIB, 0);
 	for (size_t i = 0; i < LOAD_THREADS; i++)
@@ -171,9 +207,7 @@ fill_tmpfs(const char *dir)
 {
 	struct rig g;
 
-	if (unshare(CLONE_NEWNS | (geteuid() != 0 ? CLONE_NEWUSER : 0)) < 0 ||
-	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-	    mount("none", dir, "tmpfs", 0, "size=1M,mode=700") < 0)
+	if (mount_own(dir, "size=1M,mode=700") < 0)
 		return 77;
 	g = rig_open(dir, 8 * MIB, 0);
 	for (unsigned n = 0; n < 30; n++)
