@@ -4,13 +4,15 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
-/* Inode numbers are positions: close to each other, so they are scattered. */
+/* Inode numbers are positions: close to each other, so they are scattered; and
+ * chosen by whoever made the archive, so nobody must know how. */
 static size_t
 place(const struct linkmap *m, uint64_t ino)
 {
-	return (size_t)((ino * UINT64_C(0x9e3779b97f4a7c15)) >> 20) &
-	    (m->size - 1);
+	return (size_t)XXH3_64bits_withSeed(&ino, sizeof(ino),
+	    (uintptr_t)m->slots) & (m->size - 1);
 }
 
 static struct linkmap_slot *

@@ -52,7 +52,12 @@ set_url(struct s3 *c, const struct s3_opts *o)
 	const char *why;
 	int r = url_parse(&u, &c->url, &why);
 
-	if (r == -EINVAL)
+	/* Who writes keys into it must not find them in a log. */
+	if (r == -EINVAL && o->endpoint != NULL &&
+	    strchr(o->endpoint, '@') != NULL)
+		log_err("s3: endpoint: an address has no keys in it\n"
+			"hint: keys go into a file, -o credentials=FILE");
+	else if (r == -EINVAL)
 		log_err("s3: bucket \"%s\" at endpoint \"%s\": %s",
 		    o->bucket != NULL ? o->bucket : "",
 		    o->endpoint != NULL ? o->endpoint : "", why);

@@ -119,6 +119,11 @@ read_meta(const struct cache_id *id, int fd, uint64_t size,
 	size_t content = 0;
 	int r;
 
+	/* No memory for what may be any file; the store below says whether
+	 * the object is that large. */
+	if (how->len == 0 && size > TRAILER_LEN &&
+	    size - TRAILER_LEN > how->max)
+		return 1;
 	r = read_at(fd, 0, size, &b);
 	if (r == 0)
 		r = read_trailer(id, b, &content, o);

@@ -23,6 +23,7 @@
 #define META_MAX (16 * MIB)	/* all of a metadata stream, a catalog */
 #define V1_MAX (64 * MIB)	/* all of a v1 archive that has links */
 #define SEEN_MAX ((size_t)1 << 20)
+#define COUNT_MAX ((size_t)1 << 24) /* files with links; 512 MiB */
 
 enum state {
 	UNKNOWN,	/* nobody asked yet */
@@ -174,8 +175,13 @@ ask_catalog(struct vfs *v, const struct node *n)
 static int
 count_link(void *arg, uint64_t pos)
 {
-	uint64_t *n = u64map_at(arg, pos);
+	struct u64map *m = arg;
+	uint64_t *n;
 
+	/* An archive that repeats a chunk has more than any disk could. */
+	if (m->n >= COUNT_MAX)
+		return -EOVERFLOW;
+	n = u64map_at(m, pos);
 	if (n == NULL)
 		return -ENOMEM;
 	++*n;

@@ -2,6 +2,7 @@
 #include "vfs/u64map.h"
 
 #include <stdlib.h>
+#include <xxhash.h>
 
 void
 u64map_fini(struct u64map *m)
@@ -13,7 +14,10 @@ u64map_fini(struct u64map *m)
 static struct u64pair *
 slot_of(struct u64pair *slots, size_t size, uint64_t key)
 {
-	size_t i = (size_t)(key * 0x9e3779b97f4a7c15u >> 20) & (size - 1);
+	/* Positions in an archive are chosen by whoever made it; where the
+	 * table is they do not know. */
+	size_t i = (size_t)XXH3_64bits_withSeed(&key, sizeof(key),
+	    (uintptr_t)slots) & (size - 1);
 
 	while (slots[i].key != 0 && slots[i].key != key)
 		i = (i + 1) & (size - 1);
