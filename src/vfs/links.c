@@ -24,9 +24,11 @@
 #define V1_MAX (64 * MIB)	/* all of a v1 archive that has links */
 #define SEEN_MAX ((size_t)1 << 20)
 #define COUNT_MAX ((size_t)1 << 24) /* files with links; 512 MiB */
+/* After the store has failed, one who asks tries again this much later. */
+#define AGAIN_MS 5000
 
 enum state {
-	UNKNOWN,	/* nobody asked yet */
+	UNKNOWN,	/* nobody asked yet, or the store has failed */
 	COUNTING,	/* a thread is at it */
 	EXACT,
 	SEEN,		/* count what comes by */
@@ -36,6 +38,7 @@ struct links {
 	pthread_mutex_t lock;	/* guards all below; never held in I/O */
 	pthread_cond_t changed;
 	enum state state;
+	deadline_t again;	/* UNKNOWN: not before; 0: never tried */
 	struct u64map count;	/* links besides the first, by file */
 	struct u64map seen;	/* links that are in count; unless EXACT */
 };
@@ -188,6 +191,23 @@ count_link(void *arg, uint64_t pos)
 	return 0;
 }
 
+/* What the store says of its content will not change; that it failed will. */
+static enum state
+without_count(int err)
+{
+	switch (err) {
+	case -EBADMSG:
+	case -EFBIG:
+	case -ENOENT:
+	case -ENOKEY:
+	case -EOVERFLOW:
+	case -VFS_EDAMAGED:
+		return SEEN;
+	default:
+		return UNKNOWN;
+	}
+}
+
 static enum state
 count(struct vfs *v, struct archive *a, const struct node *n,
     struct u64map *ret)
@@ -203,7 +223,9 @@ count(struct vfs *v, struct archive *a, const struct node *n,
 			r = ask_catalog(v, n);
 			if (r == 0)
 				return EXACT;
-			if (r < 0 || size > V1_MAX)
+			if (r < 0)
+				return without_count(r);
+			if (size > V1_MAX)
 				return SEEN;
 		} else if (size > META_MAX) {
 			return SEEN;
@@ -213,7 +235,16 @@ count(struct vfs *v, struct archive *a, const struct node *n,
 	if (r == 0)
 		return EXACT;
 	log_debug("link counts of %s: %s", n->file->name, strerror(-r));
-	return SEEN;
+	return without_count(r);
+}
+
+/* Whether there is nothing to do for now.  Only at first all wait for it. */
+static bool
+is_settled(const struct links *l)
+{
+	return l->state == EXACT || l->state == SEEN ||
+	    (l->again != 0 &&
+		(l->state == COUNTING || deadline_left(l->again) > 0));
 }
 
 int
@@ -226,9 +257,10 @@ links_prepare(struct vfs *v, struct archive *a, const struct node *n,
 
 	{
 		LOCK(&l->lock);
-		while (l->state == COUNTING && (flags & VFS_NOWAIT) == 0)
+		while (!is_settled(l) && l->state == COUNTING &&
+		    (flags & VFS_NOWAIT) == 0)
 			pthread_cond_wait(&l->changed, &l->lock);
-		if (l->state == EXACT || l->state == SEEN)
+		if (is_settled(l))
 			return 0;
 		if ((flags & VFS_NOWAIT) != 0)
 			return -EAGAIN;
@@ -243,6 +275,8 @@ links_prepare(struct vfs *v, struct archive *a, const struct node *n,
 	} else {
 		u64map_fini(&fresh);
 	}
+	if (s == UNKNOWN)
+		l->again = deadline_in(AGAIN_MS);
 	l->state = s;
 	pthread_cond_broadcast(&l->changed);
 	return 0;

@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/num.h"
 #include "repo/damage.h"
 #include "repo/repo.h"
 #include "world.h"
@@ -241,6 +242,63 @@ links_are_counted_as_they_are_seen(void **state)
 	free(world_list(&w, S1 "/root/dir"));
 	assert_int_equal(world_at(&w, S1 "/root/big").st.st_nlink, 3);
 	world_close(&w);
+}
+
+static void
+a_failing_store_does_not_settle_link_counts(void **state)
+{
+	struct slow_store *s = slow_store_new();
+	static const uint8_t far[60000];
+	struct snap_maker m;
+	struct mk *mk = malloc(sizeof(*mk));
+	char key[KEY_MAX + 1];
+	const uint8_t *deep;
+	struct vfs_attr a;
+	struct world w;
+	size_t at;
+	uint64_t f;
+
+	(void)state;
+	assert_non_null(mk);
+	mk_init(mk, 2);
+	mk_root(mk, DIR_);
+	f = mk_file(mk, "big", FILE_, "b", 1);
+	mk_dir(mk, "dir", DIR_);
+	/* So far from the rest that nothing reads it by the way. */
+	mk_xattr(mk, "user.far", far, sizeof(far));
+	mk_file(mk, "before", FILE_, "b", 1);
+	mk_file(mk, "deep", FILE_, "d", 1);
+	mk_link(mk, "link", f, "big");
+	mk_xattr(mk, "user.far", far, sizeof(far));
+	mk_file(mk, "then", FILE_, "t", 1);
+	mk_up(mk);
+	mk_finish(mk);
+	snap_begin(&m, s, "", BACKUP_HOST, "h1", T1);
+	m.chunk = 4096;
+	snap_pxar(&m, "root", mk);
+	snap_finish(&m, NULL);
+	/* A chunk that only counting needs. */
+	deep = memmem(mk->main.p, mk->main.len, "deep", 5);
+	assert_non_null(deep);
+	at = (size_t)(deep - mk->main.p) / m.chunk * m.chunk;
+	world_chunk(mk->main.p + at, MIN(m.chunk, mk->main.len - at), key);
+
+	world_open(&w, s, NULL);
+	s->only = key;
+	slow_store_fail(s, -EIO, 1000);
+	a = world_at(&w, S1 "/root/big");
+	assert_int_equal(a.st.st_nlink, 1);
+	assert_false(a.stable);
+	slow_store_fail(s, 0, 0);
+	/* The store is not asked again for every call. */
+	assert_int_equal(world_at(&w, S1 "/root/big").st.st_nlink, 1);
+	usleep(5100 * 1000);
+	a = world_at(&w, S1 "/root/big");
+	assert_int_equal(a.st.st_nlink, 2);
+	assert_true(a.stable);
+	world_close(&w);
+	mk_fini(mk);
+	free(mk);
 }
 
 static void
@@ -553,6 +611,7 @@ main(void)
 	    cmocka_unit_test(entries_have_their_attributes),
 	    cmocka_unit_test(hard_links_share_number_and_count),
 	    cmocka_unit_test(links_are_counted_as_they_are_seen),
+	    cmocka_unit_test(a_failing_store_does_not_settle_link_counts),
 	    cmocka_unit_test(a_version_1_archive_is_scanned_on_demand),
 	    cmocka_unit_test(numbers_survive_a_remount),
 	    cmocka_unit_test(numbers_that_name_nothing_are_stale),
