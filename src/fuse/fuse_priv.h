@@ -39,7 +39,8 @@ struct signals {
 };
 int signals_begin(struct signals *s);
 void signals_end(struct signals *s);
-void signals_wake(struct signals *s);
+/** signals_raise(s, sig): as if it had come; 0 only wakes who reads. */
+void signals_raise(struct signals *s, int sig);
 
 struct fuse_mount {
 	struct vfs *v;			/* borrowed */

@@ -33,7 +33,10 @@ struct run {
 	pthread_t loop, control, refresher;
 	bool asked;		/* to end; of the control thread until joined */
 	bool forced;		/* unmounted, but not given up by its users */
-	bool over;		/* guarded by m->lock: the loop has returned */
+	int failed;		/* of the refresher until joined: no answer */
+	/* Guarded by m->lock. */
+	bool over;		/* the loop has returned */
+	bool refresher_over;
 };
 
 /*
@@ -65,12 +68,30 @@ detach(const char *mountpoint, bool lazy)
 	return errno == EPERM ? fusermount(mountpoint, lazy) : -errno;
 }
 
+/*
+ * The refresher may be waiting in the kernel for this very mount, where nothing
+ * but an answer of the loop lets it go.
+ */
+static void
+end_refresher(struct run *x)
+{
+	struct fuse_mount *m = x->m;
+
+	vfs_shutdown(m->v);
+	LOCK(&m->lock);
+	m->ending = true;
+	pthread_cond_broadcast(&m->changed);
+	while (!x->refresher_over && !x->over)
+		pthread_cond_wait(&m->changed, &m->lock);
+}
+
 static void
 end_now(struct run *x)
 {
 	struct timespec pause = {.tv_nsec = KICK_MS * 1000000L};
 	bool over = false;
 
+	end_refresher(x);
 	fuse_session_exit(x->m->se);
 	/* The loop looks only when a wait is interrupted, and may just be
 	 * about to wait. */
@@ -168,10 +189,9 @@ wait_for_refresh(struct fuse_mount *m)
 
 /* A thread that serves no request: what it tells the kernel may make that ask
  * for something first. */
-static void *
-refresher_main(void *arg)
+static void
+refresher_work(struct run *x)
 {
-	struct run *x = arg;
 	struct stat st;
 	int r;
 
@@ -181,8 +201,11 @@ refresher_main(void *arg)
 			x->ready(x->arg);
 		raise_read_ahead(&st);
 	} else {
+		x->failed = -errno;
 		log_err("%s does not answer: %s", x->m->mountpoint,
-		    strerror(errno));
+		    strerror(-x->failed));
+		signals_raise(&x->m->signals, SIGTERM);
+		return;
 	}
 	while (wait_for_refresh(x->m)) {
 		r = vfs_refresh(x->m->v);
@@ -192,6 +215,17 @@ refresher_main(void *arg)
 		LOCK(&x->m->lock);
 		x->m->stats.refreshes += r == 0;
 	}
+}
+
+static void *
+refresher_main(void *arg)
+{
+	struct run *x = arg;
+
+	refresher_work(x);
+	LOCK(&x->m->lock);
+	x->refresher_over = true;
+	pthread_cond_broadcast(&x->m->changed);
 	return NULL;
 }
 
@@ -221,7 +255,7 @@ tell_over(struct run *x)
 		x->m->ending = true;
 		pthread_cond_broadcast(&x->m->changed);
 	}
-	signals_wake(&x->m->signals);
+	signals_raise(&x->m->signals, 0);
 }
 
 int
@@ -246,11 +280,16 @@ fuse_mount_run(struct fuse_mount *m, void (*ready)(void *arg), void *arg)
 	}
 	r = loop(&x);
 	tell_over(&x);
+	/* Nobody answers the refresher if no loop could be had at all. */
+	if (r < 0) {
+		fuse_session_unmount(m->se);
+		m->mounted = false;
+	}
 	pthread_join(x.control, NULL);
 	pthread_join(x.refresher, NULL);
 	/* The library sees for itself when a mount is gone, but not that what
 	 * is mounted there now may not be ours. */
 	if (x.forced)
 		m->mounted = false;
-	return r;
+	return r < 0 ? r : x.failed;
 }

@@ -64,10 +64,10 @@ signals_end(struct signals *s)
 }
 
 void
-signals_wake(struct signals *s)
+signals_raise(struct signals *s, int sig)
 {
-	unsigned char none = 0;
-	ssize_t n = write(s->pipe[1], &none, 1);
+	unsigned char c = (unsigned char)sig;
+	ssize_t n = write(s->pipe[1], &c, 1);
 
 	(void)n;
 }

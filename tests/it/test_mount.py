@@ -9,13 +9,14 @@ import signal
 import stat
 import subprocess
 import threading
+import time
 
 import pytest
 
 from conftest import need
 from pbs3fs_test import check, listing
 from pbs3fs_test.mount import is_mounted, run, wait_for
-from pbs3fs_test.paths import BUILD, PBS3FS
+from pbs3fs_test.paths import BUILD, PBS3FS, SLOW
 
 SNAP = "host/h1/2024-01-01T00:00:00Z"
 VM = "vm/100/2024-01-01T00:00:00Z"
@@ -98,6 +99,26 @@ def test_signals(sig, ok, opts, mounts):
     m.proc.send_signal(sig)
     assert m.proc.wait(10) == 0
     assert not is_mounted(m.path)
+
+
+def test_signals_at_once(ok, opts, mnt):
+    """Two signals while the mount is hardly there do not leave it hanging."""
+    for i in range(60):
+        p = subprocess.Popen(
+            [PBS3FS, "mount", "-f", ok, mnt, "-o", ",".join(["ro", *opts])],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            wait_until = time.monotonic() + 30
+            while not is_mounted(mnt) and time.monotonic() < wait_until:
+                time.sleep(0.0002)
+            for _ in range(2):
+                time.sleep(0.0005 * (i % 6))
+                p.send_signal(signal.SIGTERM)
+            p.wait(20 * SLOW)
+        finally:
+            p.kill()
+            p.wait()
+        assert not is_mounted(mnt)
 
 
 @pytest.fixture
