@@ -46,6 +46,11 @@ call_job(struct work *w)
 	r = c->fn(c, 0);
 	if (r < 0)
 		fuse_reply_err(c->req, call_errno(r));
+	{
+		LOCK(&c->m->lock);
+		c->m->waiting--;
+		c->m->answered++;
+	}
 	free(c->own_name);
 	free(c);
 }
@@ -67,9 +72,17 @@ call_later(const struct call *c)
 		if (later->own_name == NULL)
 			goto err;
 	}
+	{
+		LOCK(&c->m->lock);
+		c->m->waiting++;
+	}
 	r = workq_add(c->m->pool, &later->work);
 	if (r == 0)
 		return 0;
+	{
+		LOCK(&c->m->lock);
+		c->m->waiting--;
+	}
 err:
 	free(later->own_name);
 	free(later);

@@ -328,6 +328,7 @@ read_done(void *arg, int err, const struct iovec *iov, int n)
 	else
 		fuse_reply_iov(req, iov, n);
 	LOCK(&m->lock);
+	m->answered++;
 	if (--m->reads == 0)
 		pthread_cond_broadcast(&m->changed);
 }

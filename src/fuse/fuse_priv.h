@@ -54,6 +54,8 @@ struct fuse_mount {
 	pthread_mutex_t lock;		/* guards all below */
 	pthread_cond_t changed;
 	unsigned reads;			/* under way in the vfs */
+	unsigned waiting;		/* other requests on the pool */
+	uint64_t answered;		/* of both */
 	struct fuse_mount_stats stats;
 	LIST_HEAD(handles, handle) handles;
 	bool refresh;			/* asked for by SIGHUP */

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -23,6 +24,7 @@
 #define LOOP_THREADS 8
 #define READ_AHEAD_KB "4096"
 #define KICK_MS 100
+#define STUCK_MS 2000
 
 extern char **environ;
 
@@ -123,21 +125,46 @@ end_gently(struct run *x)
 	}
 }
 
+/* What was answered, or UINT64_MAX if nobody waits. */
+static uint64_t
+answered(struct fuse_mount *m)
+{
+	LOCK(&m->lock);
+
+	return m->reads + m->waiting > 0 ? m->answered : UINT64_MAX;
+}
+
+/* 1 if there is a signal, 0 if not for that long. */
+static int
+next_signal(struct run *x, int timeout_ms, unsigned char *ret)
+{
+	struct pollfd p = {.fd = x->m->signals.pipe[0], .events = POLLIN};
+	int n;
+
+	do
+		n = poll(&p, 1, timeout_ms);
+	while (n < 0 && errno == EINTR);
+	return n > 0 && read(p.fd, ret, 1) == 1 ? 1 : 0;
+}
+
 static void *
 control_main(void *arg)
 {
+	uint64_t before = UINT64_MAX, now;
 	struct run *x = arg;
 	unsigned char sig;
 
 	for (;;) {
-		if (read(x->m->signals.pipe[0], &sig, 1) != 1) {
-			if (errno == EINTR)
-				continue;
+		if (next_signal(x, x->asked ? STUCK_MS : -1, &sig) == 0) {
+			/* Those who still use it, and wait for a store that
+			 * says nothing, are told so. */
+			now = answered(x->m);
+			if (now == before && now != UINT64_MAX)
+				vfs_shutdown(x->m->v);
+			before = now;
+		} else if (sig == 0) {
 			break;
-		}
-		if (sig == 0)
-			break;
-		if (sig == SIGHUP) {
+		} else if (sig == SIGHUP) {
 			LOCK(&x->m->lock);
 			x->m->refresh = true;
 			pthread_cond_broadcast(&x->m->changed);

@@ -10,15 +10,18 @@
 #include "pbs/index.h"
 #include "pbs/manifest.h"
 #include "pbs/pxar.h"
+#include "repo/chunks.h"
 #include "repo/reader.h"
 #include "repo/repo.h"
 #include "vfs/archive.h"
 #include "vfs/gen.h"
 #include "vfs/node.h"
+#include "vfs/outage.h"
 #include "vfs/report.h"
 #include "vfs/vfs_priv.h"
 
 #define PAYLOAD_HEADER_LEN 16
+#define OUTAGE_CHUNKS 16
 
 /*
  * Open files: a range of a stream, or bytes that are all here.
@@ -259,6 +262,39 @@ struct read {
 	void *arg;
 };
 
+/*
+ * The chunks of a range that are not in memory: note that they could not be
+ * had (err), or find that one of them could not be a moment ago (err is 0).
+ */
+static int
+range_outage(struct vfs_file *f, uint64_t off, size_t len, int err)
+{
+	struct index *x = reader_index(f->reader);
+	size_t i = index_find(x, f->begin + off);
+	size_t last = index_find(x, f->begin + off + len - 1);
+	struct index_chunk c;
+	struct chunk_id id;
+	struct buf *b;
+	int r = 0;
+
+	/* Tiny chunks are no case worth the time. */
+	last = MIN(last, i + OUTAGE_CHUNKS);
+	for (; r == 0 && i <= last; i++) {
+		c = index_chunk(x, i);
+		if (err == 0 && outage_of(f->v->outages, &c.digest) == 0)
+			continue;
+		id.digest = c.digest;
+		id.size = (uint32_t)(c.end - c.start);
+		if (chunks_try(repo_chunks(f->v->repo), &id, &b) == 0)
+			buf_unref(b);
+		else if (err != 0)
+			outage_note(f->v->outages, &c.digest, err);
+		else
+			r = outage_of(f->v->outages, &c.digest);
+	}
+	return r;
+}
+
 static void
 read_done(void *arg, int err, const struct iovec *iov, int n)
 {
@@ -268,6 +304,8 @@ read_done(void *arg, int err, const struct iovec *iov, int n)
 	if (err == -EBADMSG || err == -ENOENT)
 		report_file(f->v->reports, f->ino, f->reader, f->begin,
 		    f->size, rd->off, rd->len);
+	else if (err < 0 && err != -ENOKEY && err != -ENOMEM)
+		range_outage(f, rd->off, rd->len, err);
 	rd->fn(rd->arg, err, iov, n);
 	vfs_close(f);
 	free(rd);
@@ -293,6 +331,7 @@ vfs_read(struct vfs_file *f, uint64_t off, size_t len, vfs_read_fn *fn,
     void *arg)
 {
 	struct read *rd;
+	int r;
 
 	if (off >= f->size || len == 0) {
 		fn(arg, 0, NULL, 0);
@@ -301,6 +340,11 @@ vfs_read(struct vfs_file *f, uint64_t off, size_t len, vfs_read_fn *fn,
 	len = (size_t)MIN((uint64_t)len, f->size - off);
 	if (f->reader == NULL) {
 		read_content(f, off, len, fn, arg);
+		return;
+	}
+	r = range_outage(f, off, len, 0);
+	if (r < 0) {
+		fn(arg, r, NULL, 0);
 		return;
 	}
 	rd = malloc(sizeof(*rd));

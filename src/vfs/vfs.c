@@ -15,6 +15,7 @@
 #include "vfs/dircache.h"
 #include "vfs/ino.h"
 #include "vfs/node.h"
+#include "vfs/outage.h"
 #include "vfs/report.h"
 #include "vfs/root.h"
 #include "vfs/vfs_priv.h"
@@ -132,11 +133,14 @@ vfs_new(struct repo *r, const struct vfs_opts *o, struct vfs **ret)
 	e = roots_new(v, &v->roots);
 	if (e < 0)
 		goto err_reports;
+	e = outages_new(repo_store(r), &v->outages);
+	if (e < 0)
+		goto err_roots;
 	tree = repo_tree(r);
 	e = nodes_build(tree, o->all, NULL, &v->nodes);
 	tree_unref(tree);
 	if (e < 0)
-		goto err_roots;
+		goto err_outages;
 	e = find_root(v, o->subdir);
 	if (e < 0) {
 		vfs_free(v);
@@ -145,6 +149,8 @@ vfs_new(struct repo *r, const struct vfs_opts *o, struct vfs **ret)
 	*ret = v;
 	return 0;
 
+err_outages:
+	outages_free(v->outages);
 err_roots:
 	roots_free(v->roots);
 err_reports:
@@ -176,6 +182,7 @@ vfs_free(struct vfs *v)
 	/* What these still do looks at everything else. */
 	roots_free(v->roots);
 	reports_free(v->reports);
+	outages_free(v->outages);
 	dircache_free(v->dirs);
 	archives_free(v->archives);
 	nodes_unref(v->nodes);

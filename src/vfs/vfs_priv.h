@@ -12,6 +12,7 @@ struct archives;
 struct dircache;
 struct node;
 struct nodes;
+struct outages;
 struct pxar_entry;
 struct reports;
 struct roots;
@@ -33,6 +34,7 @@ struct vfs {
 	struct dircache *dirs;		/* owned */
 	struct reports *reports;	/* owned */
 	struct roots *roots;		/* owned */
+	struct outages *outages;	/* owned */
 	struct {
 		vfs_generate_fn *fn;
 		void *arg;

@@ -82,9 +82,13 @@ nowait_says_so_instead_of_waiting(void **state)
 	world_open(&w, s, NULL);
 	assert_int_equal(vfs_resolve(w.vfs, S1, VFS_NOWAIT, &a), 0);
 	snap = a.st.st_ino;
+	/* Asking may start to fetch, which must not be done already when it
+	 * is asked for again. */
+	slow_store_set(s, &s->hold, true);
 	assert_int_equal(vfs_lookup(w.vfs, snap, "disk.img", VFS_NOWAIT, &a),
 	    -EAGAIN);
 	assert_int_equal(vfs_opendir(w.vfs, snap, VFS_NOWAIT, &d), -EAGAIN);
+	slow_store_set(s, &s->hold, false);
 	root = world_ino(&w, S1 "/root");
 	file = world_ino(&w, S1 "/root/big");
 	slow_store_set(s, &s->hold, true);
@@ -215,6 +219,36 @@ damage_costs_its_range_and_is_named(void **state)
 	    "/disk.img bytes 65536-131072\n"));
 	str_fini(&text);
 	repo_free(w.repo);
+}
+
+static void
+what_failed_for_an_outage_fails_again_at_once(void **state)
+{
+	struct slow_store *s = world_store(1);
+	struct vfs_file *f;
+	struct world w;
+	unsigned gets;
+	char text[16];
+	ssize_t n;
+
+	(void)state;
+	world_open(&w, s, NULL);
+	assert_int_equal(vfs_open(w.vfs, world_ino(&w, S1 "/disk.img"), 0,
+	    &f), 0);
+	slow_store_fail(s, -ETIMEDOUT, 1000);
+	n = vfs_read_wait(f, text, 16, 2 * WORLD_CHUNK);
+	assert_true(n < 0);
+	gets = slow_store_count(s, &s->gets);
+	assert_int_equal(vfs_read_wait(f, text, 16, 2 * WORLD_CHUNK), n);
+	assert_int_equal(slow_store_count(s, &s->gets), gets);
+	slow_store_fail(s, 0, 0);
+	usleep(1100000);
+	/* And it is asked for again by itself. */
+	assert_int_equal(vfs_read_wait(f, text, 16, 2 * WORLD_CHUNK), 16);
+	vfs_close(f);
+	/* An outage is not damage. */
+	assert_int_equal(damage_count(repo_damage(w.repo)), 0);
+	world_close(&w);
 }
 
 static void
@@ -358,6 +392,7 @@ main(void)
 	    cmocka_unit_test(attributes_of_the_user_are_there),
 	    cmocka_unit_test(holes_are_found),
 	    cmocka_unit_test(damage_costs_its_range_and_is_named),
+	    cmocka_unit_test(what_failed_for_an_outage_fails_again_at_once),
 	    cmocka_unit_test(damaged_entries_are_left_out),
 	    cmocka_unit_test(a_missing_payload_fails_reads_alone),
 	    cmocka_unit_test(without_a_key_there_are_sizes_only),
