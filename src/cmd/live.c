@@ -4,18 +4,26 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <mntent.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/io.h"
 #include "base/str.h"
 
 #define STATUS_MAX ((size_t)4 << 20)
+/* A daemon answers this from memory; one that takes longer hangs. */
+#define ANSWER_MS 10000
+#define REAP_MS 10
+#define REAPS 100
 
 /* Without trailing slashes; links and dots only where they can be resolved
  * without entering the mount, which may be dead. */
@@ -74,20 +82,95 @@ live_is_mount(const char *path)
 	return real != NULL && in_table(real);
 }
 
+/* In a process of its own; the errno is its exit status. */
+static void
+pass_on(const char *path, int out)
+{
+	struct buf *b;
+	int r;
+
+	r = io_read_file(AT_FDCWD, path, STATUS_MAX, &b);
+	if (r == 0)
+		r = io_write_full(out, b->data, b->len);
+	_exit(-r);
+}
+
+static int
+take_all(int fd, deadline_t deadline, struct str *out)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	char part[4096];
+	ssize_t n;
+	int r;
+
+	for (;;) {
+		r = poll(&p, 1, (int)deadline_left(deadline));
+		if (r == 0)
+			return -ETIMEDOUT;
+		n = r < 0 ? -1 : read(fd, part, sizeof(part));
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n == 0)
+			return str_error(out);
+		if (n > 0)
+			str_addn(out, part, (size_t)n);
+	}
+}
+
+/* It may not even be possible to kill it; then it is left behind. */
+static int
+reap(pid_t pid)
+{
+	int i, status;
+
+	for (i = 0; i < REAPS; i++) {
+		if (waitpid(pid, &status, WNOHANG) == pid)
+			return WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
+		usleep(REAP_MS * 1000);
+	}
+	return -ETIMEDOUT;
+}
+
+/* Who opens a file of a daemon that hangs waits, and nothing but its own death
+ * ends that: so somebody else does. */
+static int
+read_status(const char *path, struct str *out)
+{
+	_cleanup_close_ int rd = -1;
+	int p[2], r, died;
+	pid_t pid;
+
+	if (pipe2(p, O_CLOEXEC) < 0)
+		return -errno;
+	rd = p[0];
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0)
+		pass_on(path, p[1]);
+	r = pid < 0 ? -errno : 0;
+	close(p[1]);
+	if (r < 0)
+		return r;
+	r = take_all(rd, deadline_in(ANSWER_MS), out);
+	if (r < 0)
+		kill(pid, SIGKILL);
+	died = reap(pid);
+	return r < 0 ? r : died;
+}
+
 int
 live_status(const char *where, json_t **ret)
 {
-	_cleanup_(buf_unrefp) struct buf *b = NULL;
-	_cleanup_(str_fini) struct str path = {0};
+	_cleanup_(str_fini) struct str path = {0}, text = {0};
 	int r;
 
 	str_addf(&path, "%s/.pbs3fs/status.json", where);
 	r = str_error(&path);
 	if (r == 0)
-		r = io_read_file(AT_FDCWD, str_get(&path), STATUS_MAX, &b);
+		r = read_status(str_get(&path), &text);
 	if (r < 0)
 		return r;
-	*ret = json_loadb((const char *)b->data, b->len, 0, NULL);
+	*ret = json_loadb(str_get(&text), text.len, 0, NULL);
 	return *ret == NULL || !json_is_object(*ret) ? -EPROTO : 0;
 }
 

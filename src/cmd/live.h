@@ -14,8 +14,8 @@
  * waits for it. */
 bool live_is_mount(const char *path);
 
-/** live_status(where, ret): .pbs3fs/status.json; 0 or -errno.  The caller
- * owns a reference. */
+/** live_status(where, ret): .pbs3fs/status.json; 0, -ETIMEDOUT if the daemon
+ * hangs, -errno.  The caller owns a reference, and has no threads. */
 int live_status(const char *where, json_t **ret);
 
 /** live_open_daemon(status, ret_pid): a descriptor of the process that serves

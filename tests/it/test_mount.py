@@ -121,6 +121,22 @@ def test_signals_at_once(ok, opts, mnt):
         assert not is_mounted(mnt)
 
 
+def test_hanging_daemon(ok, opts, mounts):
+    """Commands do not wait for a daemon that does not answer."""
+    m = mounts(ok, *opts)
+    m.proc.send_signal(signal.SIGSTOP)
+    try:
+        for command in ("status", "refresh"):
+            p = run(command, m.path, check=False, timeout=30)
+            assert p.returncode == 4
+            assert m.path in p.stderr
+        run("umount", m.path, timeout=30)
+        assert not is_mounted(m.path)
+    finally:
+        m.proc.send_signal(signal.SIGCONT)
+    assert m.proc.wait(10 * SLOW) == 0
+
+
 @pytest.fixture
 def helper(scratch):
     """mount(8) finds mount.pbs3fs only in /sbin: put it there for a while."""
