@@ -152,7 +152,7 @@ damage_chunk_path(struct damage *d, const struct digest *digest,
 		return;
 	for (i = 0; i < f->n_places; i++)
 		if (f->places[i].off == off && f->places[i].len == len &&
-		    streq(f->places[i].path, path))
+		    strncmp(f->places[i].path, path, DAMAGE_PATH_LEN) == 0)
 			return;
 	p = f->n_places < DAMAGE_PATHS_MAX ?
 	    reallocarray(f->places, f->n_places + 1, sizeof(*p)) : NULL;
@@ -162,7 +162,7 @@ damage_chunk_path(struct damage *d, const struct digest *digest,
 	}
 	f->places = p;
 	p += f->n_places;
-	p->path = strdup(path);
+	p->path = strndup(path, DAMAGE_PATH_LEN);
 	p->off = off;
 	p->len = len;
 	if (p->path == NULL)

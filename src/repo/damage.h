@@ -15,6 +15,7 @@ struct str;
  */
 #define DAMAGE_MAX 4096
 #define DAMAGE_PATHS_MAX 64	/* per chunk */
+#define DAMAGE_PATH_LEN 4096	/* of a path; the rest is left out */
 
 struct damage;
 

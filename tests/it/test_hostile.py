@@ -62,16 +62,23 @@ def visit(store, mounts, tmp):
 def bounded_failures(top, limit=64 << 20):
     """As check.failures, but of large files only the ends."""
     failed, read = {}, {}
-    for parent, dirs, files in os.walk(top):
-        for n in files:
-            path = os.path.join(parent, n)
-            rel = os.path.relpath(path, top)
+    stack = [str(top)]          # os.walk calls itself for each level
+    while stack:
+        try:
+            entries = list(os.scandir(stack.pop()))
+        except OSError:
+            continue
+        for e in entries:
+            rel = os.path.relpath(e.path, top)
             try:
-                if os.path.islink(path):
-                    read[rel] = os.readlink(path)
+                if e.is_dir(follow_symlinks=False):
+                    stack.append(e.path)
                     continue
-                size = os.lstat(path).st_size
-                with open(path, "rb", buffering=0) as f:
+                if e.is_symlink():
+                    read[rel] = os.readlink(e.path)
+                    continue
+                size = e.stat(follow_symlinks=False).st_size
+                with open(e.path, "rb", buffering=0) as f:
                     if size <= limit:
                         while f.read(1 << 20):
                             pass
@@ -79,8 +86,8 @@ def bounded_failures(top, limit=64 << 20):
                         for off in (0, size // 2, size - 4096):
                             os.pread(f.fileno(), 4096, off)
                 read[rel] = size
-            except OSError as e:
-                failed[rel] = e.errno
+            except OSError as err:
+                failed[rel] = err.errno
     return failed, read
 
 
