@@ -346,7 +346,7 @@ test_rates(void **state)
 struct runner {
 	pthread_t thread;
 	struct http *h;
-	char url[64];
+	char url[sizeof(url)];
 	int n;
 	enum http_error last;
 };
