@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from pbs3fs_test import fixtures, pbsgen
+from pbs3fs_test import fixtures, listing, pbsgen
 from pbs3fs_test.mount import wait_for
 
 CHUNKS = 48
@@ -104,7 +104,8 @@ class Watch:
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("pattern", ["read", "randread"])
 def test_fio(pattern, big, mounts, tmp):
-    """fio reads the image with its own idea of what must be there."""
+    """fio reads in its patterns while the cache turns over; then all of the
+    image is what it has to be."""
     cache = os.path.join(tmp, "cache")
     m = mounts(big.store, f"cache={cache}", f"cache-size={LIMIT}",
                f"state={tmp}/s", "memory=32M", *big.options())
@@ -122,6 +123,10 @@ def test_fio(pattern, big, mounts, tmp):
     assert job["error"] == 0
     assert job["read"]["io_bytes"] >= 64 << 20
     assert 0 < w.most <= LIMIT, w.most
+    want = hashlib.sha256()
+    for i in range(CHUNKS):
+        want.update(pbsgen.noise(4 << 20, i))
+    assert listing.sha256_file(m / big.image)[1] == want.hexdigest()
 
 
 @pytest.mark.thread
