@@ -54,11 +54,24 @@ rate_free(struct rate *r)
 	free(r);
 }
 
-uint64_t
-rate_take(struct rate *r, double tokens)
+static uint64_t
+wait_of(const struct rate *r, double tokens)
 {
-	double now, wait_ms;
+	double wait_ms;
 
+	if (tokens >= 0)
+		return 0;
+	wait_ms = -tokens / r->per_second * 1000;
+	return wait_ms < 1e15 ? (uint64_t)wait_ms + 1 : (uint64_t)1e15;
+}
+
+int
+rate_take_within(struct rate *r, double tokens, uint64_t most_ms,
+    uint64_t *ret_ms)
+{
+	double now;
+
+	*ret_ms = 0;
 	if (r->per_second <= 0)
 		return 0;
 	LOCK(&r->lock);
@@ -66,9 +79,18 @@ rate_take(struct rate *r, double tokens)
 	r->tokens += (now - r->then) * r->per_second;
 	r->tokens = MIN(r->tokens, r->burst);
 	r->then = now;
+	*ret_ms = wait_of(r, r->tokens - tokens);
+	if (*ret_ms > 0 && *ret_ms >= most_ms)
+		return -ETIMEDOUT;
 	r->tokens -= tokens;
-	if (r->tokens >= 0)
-		return 0;
-	wait_ms = -r->tokens / r->per_second * 1000;
-	return wait_ms < 1e15 ? (uint64_t)wait_ms + 1 : (uint64_t)1e15;
+	return 0;
+}
+
+uint64_t
+rate_take(struct rate *r, double tokens)
+{
+	uint64_t ms;
+
+	(void)rate_take_within(r, tokens, UINT64_MAX, &ms);
+	return ms;
 }

@@ -19,4 +19,10 @@ void rate_free(struct rate *r);
  */
 uint64_t rate_take(struct rate *r, double tokens);
 
+/** rate_take_within(r, tokens, most_ms, ret_ms): takes them only if the wait is
+ * shorter than that: 0, -ETIMEDOUT.  Who cannot wait leaves no debt to those
+ * who come later. */
+int rate_take_within(struct rate *r, double tokens, uint64_t most_ms,
+    uint64_t *ret_ms);
+
 #endif

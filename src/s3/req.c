@@ -402,8 +402,14 @@ attempt(struct s3 *c, const struct req *q, struct http_response *ret,
 static int
 wait_turn(struct s3 *c, const struct req *q)
 {
-	uint64_t ms = c->rate != NULL ? rate_take(c->rate, 1) : 0;
+	uint64_t ms;
+	int r;
 
+	if (c->rate == NULL)
+		return 0;
+	r = rate_take_within(c->rate, 1, deadline_left(q->deadline), &ms);
+	if (r < 0)
+		return r;
 	return ms > 0 ? pause_for(c, ms, q->deadline) : 0;
 }
 

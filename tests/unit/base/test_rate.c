@@ -26,6 +26,23 @@ burst_then_debt(void **state)
 }
 
 static void
+who_cannot_wait_leaves_no_debt(void **state)
+{
+	struct rate *r = NULL;
+	uint64_t ms;
+
+	(void)state;
+	assert_int_equal(rate_new(10, 1, &r), 0);
+	assert_int_equal(rate_take_within(r, 1, 0, &ms), 0);
+	assert_int_equal(ms, 0);
+	for (int i = 0; i < 1000; i++)
+		assert_int_equal(rate_take_within(r, 1, 20, &ms), -ETIMEDOUT);
+	assert_int_equal(rate_take_within(r, 1, 200, &ms), 0);
+	assert_in_range(ms, 1, 101);
+	rate_free(r);
+}
+
+static void
 refills(void **state)
 {
 	struct rate *r = NULL;
@@ -66,6 +83,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(burst_then_debt),
+	    cmocka_unit_test(who_cannot_wait_leaves_no_debt),
 	    cmocka_unit_test(refills),
 	    cmocka_unit_test(no_limit_and_nonsense),
 	};
