@@ -226,14 +226,17 @@ static int
 check_first(const struct pxar_dir *d, size_t i, struct pxar_win *w,
     const char *name, size_t len)
 {
-	size_t first = lower_bound(d, d->items[i].hash), other_len, n;
-	uint64_t pos = w->pos, limit = w->limit;
+	uint64_t hash = d->items[i].hash, pos = w->pos, limit = w->limit;
+	size_t first = lower_bound(d, hash), other_len, n;
+	size_t far = first + SAME_HASH_MAX;
 	char other[PXAR_NAME_MAX + 1];
 	int r = 0;
 
+	/* Those of one hash are in the order of their numbers. */
+	if (far < d->count && d->items[d->by_hash[far]].hash == hash &&
+	    d->by_hash[far] <= i)
+		return -EBADMSG;
 	for (n = 0; r == 0 && d->by_hash[first + n] != i; n++) {
-		if (n == SAME_HASH_MAX)
-			return -EBADMSG;
 		r = read_name(d, d->by_hash[first + n], w, other, &other_len);
 		if (r == 0 && other_len == len && memcmp(other, name, len) == 0)
 			return -EBADMSG;
