@@ -226,3 +226,21 @@ def test_limits(server, options):
     assert p.returncode != 0
     assert b"max-requests" in p.stderr
     assert sum(server.counts().values()) <= 3
+
+
+@pytest.mark.parametrize("closed", [(1,), (0, 1), (2,), (0, 1, 2)])
+def test_closed_descriptors(closed, server, options, tmp):
+    """What is meant for a closed output reaches no socket and no file."""
+    def close():
+        for fd in closed:
+            os.close(fd)
+    path = f"{VM}/index.json"
+    p = run("cat", "s3://scripted/store", path, "nothing", "-o",
+            ",".join(options), check=False, preexec_fn=close)
+    assert p.returncode == 1
+    if 2 not in closed:
+        assert "standard output" in p.stderr
+    if closed == (2,):
+        assert '"backup-id"' in p.stdout
+    again = run("cat", "s3://scripted/store", path, "-o", ",".join(options))
+    assert '"backup-id"' in again.stdout
