@@ -100,7 +100,8 @@ start_rgw() {
 }
 
 # Waits for nothing that can be told not to wait: map changes are proposed at
-# once, heartbeats are rare, and every optional thread is off.
+# once, heartbeats are rare, a gateway that was killed is soon forgotten, and
+# every optional thread is off.
 write_conf() {	# FSID MON HTTP HTTPS
 	cat > "$conf" <<-EOF
 	[global]
@@ -158,6 +159,7 @@ write_conf() {	# FSID MON HTTP HTTPS
 	osd op num shards = 4
 	osd op num threads per shard = 1
 	osd max scrubs = 0
+	osd client watch timeout = 3
 	debug osd = 0
 	[client.rgw]
 	log file = $dir/rgw.log
