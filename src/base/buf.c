@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "base/buf.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
-enum { BUF_INLINE, BUF_MAPPED };
-
-/* Where the bytes of an inline buffer begin: a cache line of their own. */
+/* Where the bytes begin: a cache line of their own. */
 #define BUF_HEAD 64
 _Static_assert(sizeof(struct buf) <= BUF_HEAD, "struct buf outgrew its head");
 
@@ -26,8 +22,6 @@ buf_new(size_t len)
 	b->data = (uint8_t *)b + BUF_HEAD;
 	b->len = len;
 	b->refs = 1;
-	b->kind = BUF_INLINE;
-	b->size = len;
 	return b;
 }
 
@@ -39,31 +33,6 @@ buf_copy(const void *p, size_t len)
 	if (b != NULL && len > 0)
 		memcpy(b->data, p, len);
 	return b;
-}
-
-int
-buf_map(int fd, size_t len, struct buf **ret)
-{
-	struct buf *b = buf_new(0);
-	void *p;
-
-	if (b == NULL)
-		return -ENOMEM;
-	if (len > 0) {	/* an empty mapping is refused by the kernel */
-		p = mmap(NULL, len, PROT_READ, MAP_PRIVATE, fd, 0);
-		if (p == MAP_FAILED) {
-			int r = -errno;
-
-			free(b);
-			return r;
-		}
-		b->data = p;
-		b->kind = BUF_MAPPED;
-	}
-	b->len = len;
-	b->size = len;
-	*ret = b;
-	return 0;
 }
 
 struct buf *
@@ -80,8 +49,6 @@ buf_unref(struct buf *b)
 	 * the last one frees bytes that nobody uses any more. */
 	if (b == NULL || __atomic_sub_fetch(&b->refs, 1, __ATOMIC_ACQ_REL) > 0)
 		return;
-	if (b->kind == BUF_MAPPED)
-		munmap(b->data, b->size);
 	free(b);
 }
 

@@ -15,8 +15,6 @@ struct buf {
 	uint8_t *data;	/* owned; valid until the last reference goes */
 	size_t len;	/* bytes in use; may be lowered before sharing */
 	unsigned refs;	/* private: atomic */
-	unsigned kind;	/* private: how data is released */
-	size_t size;	/* private: bytes allocated or mapped */
 };
 
 /** buf_new(len): bytes are not initialised.  NULL if out of memory. */
@@ -24,13 +22,6 @@ struct buf *buf_new(size_t len);
 
 /** buf_copy(p, len): a buffer with a copy of the bytes, or NULL. */
 struct buf *buf_copy(const void *p, size_t len);
-
-/**
- * buf_map(fd, len, ret):
- * Map the first len bytes of fd read-only; fd may be closed afterwards.  The
- * file must be immutable: a file that shrinks would kill the reader.
- */
-int buf_map(int fd, size_t len, struct buf **ret);
 
 struct buf *buf_ref(struct buf *b);
 

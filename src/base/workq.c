@@ -103,8 +103,8 @@ start_thread(struct workq *q)
 	return -r;
 }
 
-static int
-add(struct workq *q, struct work *w, bool front)
+int
+workq_add(struct workq *q, struct work *w)
 {
 	int r;
 
@@ -118,25 +118,10 @@ add(struct workq *q, struct work *w, bool front)
 		if (r < 0 && q->running == 0)
 			return r;
 	}
-	if (front)
-		TAILQ_INSERT_HEAD(&q->jobs, w, link);
-	else
-		TAILQ_INSERT_TAIL(&q->jobs, w, link);
+	TAILQ_INSERT_TAIL(&q->jobs, w, link);
 	q->waiting++;
 	pthread_cond_signal(&q->wake);
 	return 0;
-}
-
-int
-workq_add(struct workq *q, struct work *w)
-{
-	return add(q, w, false);
-}
-
-int
-workq_add_front(struct workq *q, struct work *w)
-{
-	return add(q, w, true);
 }
 
 unsigned

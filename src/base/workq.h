@@ -23,8 +23,6 @@ int workq_new(const char *name, unsigned max_threads, struct workq **ret);
 
 /** workq_add(q, w): never blocks.  -ESHUTDOWN after workq_stop. */
 int workq_add(struct workq *q, struct work *w);
-/** workq_add_front(q, w): ahead of what waits. */
-int workq_add_front(struct workq *q, struct work *w);
 
 /** workq_waiting(q): jobs that have not been started. */
 unsigned workq_waiting(struct workq *q);

@@ -104,15 +104,6 @@ archives_free(struct archives *c)
 	free(c);
 }
 
-struct archive *
-archive_ref(struct archive *a)
-{
-	LOCK(&a->cache->lock);
-
-	a->refs++;
-	return a;
-}
-
 void
 archive_unref(struct archive *a)
 {

@@ -34,7 +34,6 @@ void archives_free(struct archives *c);
  */
 int archive_get(struct vfs *v, const struct node *n, unsigned flags,
     struct archive **ret);
-struct archive *archive_ref(struct archive *a);
 void archive_unref(struct archive *a);
 
 /** archive_id(a): different for every opening. */

@@ -59,12 +59,6 @@ nodes_unref(struct nodes *t)
 	free(t);
 }
 
-void
-nodes_unrefp(struct nodes **t)
-{
-	nodes_unref(*t);
-}
-
 struct node *
 node_next(struct node *n)
 {

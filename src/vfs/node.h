@@ -100,7 +100,6 @@ int nodes_build(struct tree *t, bool all, struct nodes *old,
     struct nodes **ret);
 struct nodes *nodes_ref(struct nodes *t);
 void nodes_unref(struct nodes *t);
-void nodes_unrefp(struct nodes **t);
 
 /** nodes_number(t, old): the part of nodes_build that gives out numbers. */
 int nodes_number(struct nodes *t, struct nodes *old);

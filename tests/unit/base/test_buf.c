@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "base/buf.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "../cm.h"
 
@@ -47,40 +44,6 @@ refuses_absurd_sizes(void **state)
 	(void)state;
 	assert_null(buf_new(SIZE_MAX));
 	assert_null(buf_new(SIZE_MAX - 10));
-}
-
-static void
-maps_files(void **state)
-{
-	FILE *f = tmpfile();
-	struct buf *b = NULL;
-
-	(void)state;
-	assert_non_null(f);
-	fputs("mapped bytes", f);
-	fflush(f);
-	assert_int_equal(buf_map(fileno(f), 12, &b), 0);
-	fclose(f);
-	assert_int_equal(b->len, 12);
-	assert_memory_equal(b->data, "mapped bytes", 12);
-	b->len = 3;	/* what is released does not depend on it */
-	buf_unref(b);
-}
-
-static void
-maps_nothing(void **state)
-{
-	FILE *f = tmpfile();
-	struct buf *b = NULL;
-
-	(void)state;
-	assert_int_equal(buf_map(fileno(f), 0, &b), 0);
-	assert_int_equal(b->len, 0);
-	buf_unref(b);
-	fclose(f);
-	b = NULL;
-	assert_int_equal(buf_map(-1, 10, &b), -EBADF);
-	assert_null(b);
 }
 
 static void *
@@ -125,8 +88,6 @@ main(void)
 	    cmocka_unit_test(holds_bytes),
 	    cmocka_unit_test(copies),
 	    cmocka_unit_test(refuses_absurd_sizes),
-	    cmocka_unit_test(maps_files),
-	    cmocka_unit_test(maps_nothing),
 	    cmocka_unit_test(is_shared_between_threads),
 	};
 
