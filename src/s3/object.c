@@ -12,25 +12,10 @@
 #include "base/num.h"
 #include "base/str.h"
 #include "s3/error.h"
+#include "s3/etag.h"
 #include "s3/xml.h"
 
 #define CONTENT_TYPE "application/octet-stream"
-
-static void
-unquote(char *out, size_t size, const char *etag)
-{
-	size_t len = strlen(etag);
-
-	if (len >= 2 && etag[0] == '"' && etag[len - 1] == '"') {
-		etag++;
-		len -= 2;
-	}
-	/* Cut off it could be that of another version: better none. */
-	if (len >= size)
-		len = 0;
-	memcpy(out, etag, len);
-	out[len] = '\0';
-}
 
 void
 req_object(const struct http_response *r, struct s3_object *ret)
@@ -46,7 +31,7 @@ req_object(const struct http_response *r, struct s3_object *ret)
 		ret->mtime = 0;
 	v = http_response_header(r, "etag");
 	if (v != NULL)
-		unquote(ret->etag, sizeof(ret->etag), v);
+		etag_set(ret->etag, sizeof(ret->etag), v);
 	v = http_response_header(r, "x-amz-storage-class");
 	if (v != NULL && !streq(v, "STANDARD"))
 		snprintf(ret->storage_class, sizeof(ret->storage_class), "%s",

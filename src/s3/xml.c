@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/num.h"
 #include "base/str.h"
+#include "s3/etag.h"
 #include "s3/url.h"
 
 #define DEPTH_MAX 16
@@ -342,22 +343,6 @@ add_entry(struct listing *l)
 	return 0;
 }
 
-static void
-unquote(char *out, size_t size, const char *etag)
-{
-	size_t len = strlen(etag);
-
-	if (len >= 2 && etag[0] == '"' && etag[len - 1] == '"') {
-		etag++;
-		len -= 2;
-	}
-	/* Cut off it could be that of another version: better none. */
-	if (len >= size)
-		len = 0;
-	memcpy(out, etag, len);
-	out[len] = '\0';
-}
-
 static int
 set_text(char **out, const char *text)
 {
@@ -380,7 +365,7 @@ entry_end(struct listing *l, const char *name, const char *text)
 	if (streq(name, "LastModified") && clock_parse_iso(text, &o->mtime) < 0)
 		o->mtime = 0;
 	else if (streq(name, "ETag"))
-		unquote(o->etag, sizeof(o->etag), text);
+		etag_set(o->etag, sizeof(o->etag), text);
 	else if (streq(name, "StorageClass") && !streq(text, "STANDARD"))
 		copy(o->storage_class, sizeof(o->storage_class), text);
 	return 0;
