@@ -89,8 +89,8 @@ enum option_flags {
 	OPTION_SECRET = 1,	/* never shown: it may hold a password */
 	OPTION_ARGV_ONLY = 2,	/* makes no sense in -o or a file */
 	OPTION_FILE_ONLY = 4,	/* only in the configuration file */
-	OPTION_NO_FILE = 16,	/* in -o, but not in the file */
-	OPTION_INHERIT = 8,	/* one value for all stores makes sense */
+	OPTION_NO_FILE = 8,	/* in -o, but not in the file */
+	OPTION_INHERIT = 16,	/* one value for all stores makes sense */
 };
 
 struct option_def {
@@ -131,7 +131,7 @@ int option_set_named(struct options *o, const char *name, const char *value,
     enum option_source by, const char *where);
 
 /**
- * option_parse_list(o, text, mount):
+ * option_parse_list(o, text, flags):
  * "a,b=c": what follows -o.  A backslash protects a comma.  What mount(8) and
  * systemd put into fstab lines for themselves is accepted and ignored.
  */

@@ -25,8 +25,8 @@ struct http_opts {
 	const char *proxy;		/* NULL: from the environment; "": none */
 	unsigned connect_timeout_ms;	/* 0: 10 s */
 	unsigned max_connections;	/* 0: 64 */
-	/* A transfer slower than low_speed bytes/s over this time fails even
-	 * before its deadline.  0: 60 s. */
+	/* A transfer that hardly moves for so long fails even before its
+	 * deadline.  0: 60 s. */
 	unsigned stall_timeout_ms;
 	uint64_t rate_in, rate_out;	/* bytes/s over all transfers; 0: none */
 };
@@ -87,7 +87,7 @@ struct http_response {
 int http_perform(struct http *h, const struct http_request *req,
     struct http_response *ret);
 void http_response_fini(struct http_response *r);
-/** http_header(r, name): lower-case name; the first value, or NULL. */
+/** http_response_header(r, name): lower-case name; the first value, or NULL. */
 const char *http_response_header(const struct http_response *r,
     const char *name);
 

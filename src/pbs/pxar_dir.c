@@ -190,8 +190,9 @@ read_name(const struct pxar_dir *d, size_t i, struct pxar_win *w, char *name,
 	const struct item *it = &d->items[i];
 	int r;
 
-	/* An item outside of the directory is refused by the window.  The size of a file in a split archive counts bytes that are not in
-	 * this stream, so it may well reach over the directory's end. */
+	/* An item outside of the directory is refused by the window.  The size
+	 * of a file in a split archive counts bytes that are not in this
+	 * stream, so it may well reach over the directory's end. */
 	pxar_win_move(w, it->begin, it->end);
 	r = pxar_entry_name(w, name, ret_len);
 	if (r < 0)

@@ -36,9 +36,9 @@ struct repo_opts {
 
 /**
  * repo_open(s, o, ret):
- * Takes s over, also on error.  Lists .cnt/; if the store cannot be reached and there is a
- * kept listing, that is used, with a warning.  -ENOENT with a message if there
- * is no datastore.
+ * Takes s over, also on error.  Lists .cnt/; if the store cannot be reached
+ * and there is a kept listing, that is used, with a warning.  -ENOENT with a
+ * message if there is no datastore.
  */
 int repo_open(struct store *s, const struct repo_opts *o, struct repo **ret);
 /** repo_shutdown(r): what waits for the store fails soon. */
@@ -69,9 +69,10 @@ enum repo_flags {
 
 /**
  * Small objects, fetched when first needed; those used last stay in memory
- * within a bound, so hold on to what is in use.  Errors: -EAGAIN with REPO_NOWAIT; -EBADMSG after a second
- * fetch was no better, and it is in the damage list; -ENOENT if the store has
- * no such object; -EIO and friends of the store.
+ * within a bound, so hold on to what is in use.  Each returns a reference for
+ * the caller.  Errors: -EAGAIN with REPO_NOWAIT; -EBADMSG after a second fetch
+ * was no better, and it is in the damage list; -ENOENT if the store has no such
+ * object; -EIO and friends of the store.
  */
 int repo_manifest(struct repo *r, const struct tree_snap *s, unsigned flags,
     struct manifest **ret);

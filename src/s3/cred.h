@@ -16,11 +16,12 @@ struct s3_keys {
 };
 
 /**
- * Sources.  A file has lines access-key=... and secret-key=... (also
- * ACCESS:SECRET on one line, as s3fs has it); it is refused with -EPERM if
- * group or others can read it.  A profile is a section of the AWS files
- * (~/.aws/credentials and config, or AWS_SHARED_CREDENTIALS_FILE,
- * AWS_CONFIG_FILE) with keys or credential_process.
+ * Sources.  A file has lines access-key=..., secret-key=... and perhaps
+ * session-token=... (also ACCESS:SECRET on one line, as s3fs has it); it is
+ * refused with -EPERM if group or others can read it.  A profile is a section
+ * of the AWS files (~/.aws/credentials and config, or
+ * AWS_SHARED_CREDENTIALS_FILE, AWS_CONFIG_FILE) with keys or
+ * credential_process.
  */
 int s3_cred_static(const char *access, const char *secret, const char *token,
     struct s3_cred **ret);

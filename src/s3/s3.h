@@ -127,10 +127,10 @@ int s3_copy(struct s3 *c, const char *from, const char *to,
 int s3_head_bucket(struct s3 *c, deadline_t deadline);
 
 /**
- * s3_list(c, prefix, start_after, fn, arg, deadline):
+ * s3_list(c, prefix, start_after, fn, arg, page_timeout_ms):
  * Every object whose key begins with prefix, page by page, in the server's
- * order; a non-zero return of fn ends it and is returned.  The deadline is per
- * page.  Entries without a key or with one outside of the prefix are refused.
+ * order; a non-zero return of fn ends it and is returned.  Each page has that
+ * much time; 0: timeout_ms.  Entries without a key or with one outside of the prefix are refused.
  */
 typedef int s3_list_fn(void *arg, const char *key, const struct s3_object *o);
 int s3_list(struct s3 *c, const char *prefix, const char *start_after,

@@ -13,7 +13,7 @@ struct buf;
 
 /*
  * The mounted tree over a repository, as POSIX calls; knows nothing of FUSE.
- * DESIGN section 2.
+ * pbs3fs-mount(8) shows what the tree looks like.
  *
  * Inode numbers are the only handle: they are made from what they name, stay
  * the same over remounts, and can be resolved again at any time, so that
