@@ -58,7 +58,9 @@ find_mountpoint(const char *path, char **ret)
 	*ret = realpath(path, NULL);
 	if (*ret == NULL || stat(*ret, &st) < 0) {
 		r = -errno;
-		log_err("mount point %s: %s", path, exits_why(r));
+		log_err("mount point %s: %s%s", path, exits_why(r),
+		    r == -ENOTCONN ? "\nhint: a file system died there, "
+		    "umount -l takes it away" : "");
 		return r;
 	}
 	if (S_ISDIR(st.st_mode))

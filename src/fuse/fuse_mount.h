@@ -25,7 +25,8 @@ struct fuse_mount_opts {
 
 struct fuse_mount;
 
-/** fuse_mount_new(v, mountpoint, o, ret): mounts; a message on failure. */
+/** fuse_mount_new(v, mountpoint, o, ret): mounts on a directory given by its
+ * absolute path; a message on failure. */
 int fuse_mount_new(struct vfs *v, const char *mountpoint,
     const struct fuse_mount_opts *o, struct fuse_mount **ret);
 /**

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "base/lock.h"
@@ -90,29 +89,6 @@ make_args(const struct fuse_mount_opts *o, struct fuse_args *args)
 	return bad == 0 ? 0 : -ENOMEM;
 }
 
-/* Better sentences than those of the library. */
-static int
-check_mountpoint(const char *mountpoint, char **ret)
-{
-	struct stat st;
-	int r;
-
-	if (stat(mountpoint, &st) < 0) {
-		r = -errno;
-		log_err("mount point %s: %s%s%s", mountpoint, strerror(-r),
-		    r == -ENOTCONN ? "\nhint: a file system died there, "
-		    "umount it first: umount -l " : "",
-		    r == -ENOTCONN ? mountpoint : "");
-		return r;
-	}
-	if (!S_ISDIR(st.st_mode)) {
-		log_err("mount point %s: not a directory", mountpoint);
-		return -ENOTDIR;
-	}
-	*ret = realpath(mountpoint, NULL);
-	return *ret != NULL ? 0 : -errno;
-}
-
 static int
 init_locks(struct fuse_mount *m)
 {
@@ -146,9 +122,11 @@ fuse_mount_new(struct vfs *v, const char *mountpoint,
 	m->opts = *o;
 	LIST_INIT(&m->handles);
 	fuse_set_log_func(lib_log);
-	r = check_mountpoint(mountpoint, &m->mountpoint);
-	if (r < 0)
+	m->mountpoint = strdup(mountpoint);
+	if (m->mountpoint == NULL) {
+		r = -ENOMEM;
 		goto err;
+	}
 	r = make_args(o, &args);
 	if (r < 0)
 		goto err;
