@@ -157,7 +157,7 @@ str_ends(const char *s, const char *suffix)
 }
 
 size_t
-str_printable(const char *text, size_t len)
+str_utf8(const char *text, size_t len)
 {
 	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
 	const uint8_t *p = (const uint8_t *)text;
@@ -165,26 +165,32 @@ str_printable(const char *text, size_t len)
 	size_t n;
 
 	if (c < 0x80)
-		return c >= 0x20 && c != 0x7f ? 1 : 0;
-	if (c >= 0xc2 && c <= 0xdf)
-		n = 2;
-	else if (c >= 0xe0 && c <= 0xef)
-		n = 3;
-	else if (c >= 0xf0 && c <= 0xf4)
-		n = 4;
-	else
+		return 1;
+	n = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : 2;
+	if (c < 0xc2 || c > 0xf4 || n > len)
 		return 0;
-	if (n > len)
-		return 0;
-	c &= 0x7f >> n;
+	c &= 0x7fu >> n;
 	for (size_t i = 1; i < n; i++) {
 		if ((p[i] & 0xc0) != 0x80)
 			return 0;
 		c = c << 6 | (p[i] & 0x3f);
 	}
-	/* Overlong forms, surrogates, and the C1 control characters. */
-	if (c < least[n] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff) ||
-	    c < 0xa0)
+	/* Overlong forms and surrogates. */
+	if (c < least[n] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
+		return 0;
+	return n;
+}
+
+size_t
+str_printable(const char *text, size_t len)
+{
+	const uint8_t *p = (const uint8_t *)text;
+	size_t n = str_utf8(text, len);
+
+	if (n == 1 && (p[0] < 0x20 || p[0] == 0x7f))
+		return 0;
+	/* U+0080 to U+009f control a terminal, too. */
+	if (n == 2 && p[0] == 0xc2 && p[1] < 0xa0)
 		return 0;
 	return n;
 }

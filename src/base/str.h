@@ -44,8 +44,10 @@ bool streq(const char *a, const char *b);
 bool str_starts(const char *s, const char *prefix);
 bool str_ends(const char *s, const char *suffix);
 
-/** str_printable(text, len): length of the UTF-8 character that len > 0 bytes
- * begin with; 0 if they do not begin with one, or it is a control character. */
+/** str_utf8(text, len): length of the UTF-8 character that len > 0 bytes begin
+ * with; 0 if they do not begin with one.
+ * str_printable(text, len): the same, but 0 also for a control character. */
+size_t str_utf8(const char *text, size_t len);
 size_t str_printable(const char *text, size_t len);
 
 /**

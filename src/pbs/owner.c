@@ -5,29 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Length of the valid UTF-8 character at p, or 0. */
-static size_t
-char_len(const uint8_t *p, size_t len)
-{
-	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-	uint32_t c = p[0];
-	size_t n;
-
-	if (c < 0x80)
-		return 1;
-	n = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : 2;
-	if (c < 0xc2 || c > 0xf4 || n > len)
-		return 0;
-	c &= 0x7fu >> n;
-	for (size_t i = 1; i < n; i++) {
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-		c = c << 6 | (p[i] & 0x3f);
-	}
-	if (c < least[n] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
-		return 0;
-	return n;
-}
+#include "base/str.h"
 
 /* Anything but white space, control characters, ':' and '/'. */
 static bool
@@ -38,7 +16,7 @@ user_is_valid(const char *s, size_t len)
 	if (len == 0)
 		return false;
 	for (size_t i = 0; i < len; i += n) {
-		n = char_len((const uint8_t *)s + i, len - i);
+		n = str_utf8(s + i, len - i);
 		if (n == 0)
 			return false;
 		if (n == 1 && ((uint8_t)s[i] <= ' ' || s[i] == 0x7f ||

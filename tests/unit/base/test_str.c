@@ -119,6 +119,36 @@ escapes_what_terminals_obey(void **state)
 	}
 }
 
+static void
+tells_characters_from_bytes(void **state)
+{
+	static const struct {
+		const char *in;
+		size_t len, utf8, printable;
+	} t[] = {
+	    {"a", 1, 1, 1},
+	    {"\n", 1, 1, 0},
+	    {"\x7f", 1, 1, 0},
+	    {"\xc3\xa4x", 3, 2, 2},
+	    {"\xc2\x9b", 2, 2, 0},
+	    {"\xc2\xa0", 2, 2, 2},
+	    {"\xf4\x8f\xbf\xbf", 4, 4, 4},
+	    {"\xf4\x90\x80\x80", 4, 0, 0},
+	    {"\xed\xa0\x80", 3, 0, 0},
+	    {"\xe0\x9f\xbf", 3, 0, 0},
+	    {"\xc1\xbf", 2, 0, 0},
+	    {"\xc3", 1, 0, 0},
+	    {"\x80", 1, 0, 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		assert_int_equal(str_utf8(t[i].in, t[i].len), t[i].utf8);
+		assert_int_equal(str_printable(t[i].in, t[i].len),
+		    t[i].printable);
+	}
+}
+
 int
 main(void)
 {
@@ -128,6 +158,7 @@ main(void)
 	    cmocka_unit_test(formats_across_borders),
 	    cmocka_unit_test(comparisons),
 	    cmocka_unit_test(escapes_what_terminals_obey),
+	    cmocka_unit_test(tells_characters_from_bytes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
