@@ -18,6 +18,8 @@
 #include "store/store.h"
 
 #define TIMEOUT_DEFAULT_MS 60000
+/* A listing that never ends must not fill the memory: some 300 bytes each. */
+#define OBJECTS_MAX ((size_t)1 << 24)
 
 struct repo {
 	struct store *store;		/* owned */
@@ -39,7 +41,7 @@ struct repo {
 struct lister {
 	struct tree_builder *builder;
 	struct listing *kept;		/* or NULL */
-	bool any;
+	size_t n;
 };
 
 static int
@@ -48,7 +50,12 @@ list_object(void *arg, const char *key, const struct store_object *o)
 	struct lister *l = arg;
 	int r;
 
-	l->any = true;
+	if (l->n++ == OBJECTS_MAX) {
+		log_err("the listing of .cnt/ has more than %zu objects\n"
+		    "hint: no datastore is that large; check the bucket",
+		    OBJECTS_MAX);
+		return -EOVERFLOW;
+	}
 	r = tree_builder_add(l->builder, key, o->size, o->mtime, o->etag);
 	if (r == 0 && l->kept != NULL && store_key_is_valid(key))
 		r = listing_add(l->kept, key, o);
@@ -114,7 +121,7 @@ list_tree(struct repo *r, struct tree **ret)
 		err = listing_new(&l.kept);
 	if (err == 0)
 		err = store_list(r->store, ".cnt/", NULL, list_object, &l);
-	if (err == 0 && !l.any)
+	if (err == 0 && l.n == 0)
 		err = check_empty(r);
 	if (err != 0) {
 		tree_builder_free(l.builder);
