@@ -99,6 +99,7 @@ open_s3(struct stack *s)
 	    .fingerprint = o->fingerprint,
 	    .proxy = o->proxy,
 	    .timeout_ms = (unsigned)MIN(o->timeout, ATTEMPT_MS_MAX),
+	    .list_timeout_ms = (unsigned)o->timeout,
 	    .connect_timeout_ms = (unsigned)o->connect_timeout,
 	    .retries = (unsigned)o->retries,
 	    .no_retries = o->retries == 0,

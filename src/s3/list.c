@@ -165,6 +165,8 @@ s3_list(struct s3 *c, const char *prefix, const char *start_after,
 	    .check = check_page,
 	    .arg = &u,
 	};
+	unsigned page_ms = page_timeout_ms != 0 ? page_timeout_ms :
+						  c->o.list_timeout_ms;
 	struct s3_error e;
 	int r = 0;
 
@@ -174,8 +176,8 @@ s3_list(struct s3 *c, const char *prefix, const char *start_after,
 			return -ENOMEM;
 	}
 	while (r == 0) {
-		if (page_timeout_ms != 0)
-			q.deadline = deadline_in(page_timeout_ms);
+		if (page_ms != 0)
+			q.deadline = deadline_in(page_ms);
 		r = fetch_page(c, &u, &q, &e);
 		if (r == 0)
 			r = check_progress(c, &u, &q);

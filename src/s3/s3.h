@@ -32,6 +32,7 @@ struct s3_opts {
 	const char *proxy;
 	struct s3_cred *cred;		/* borrowed for the lifetime; NULL: anonymous */
 	unsigned timeout_ms;		/* per request; 0: 30 s; plus size / 64 KiB/s */
+	unsigned list_timeout_ms;	/* per page of a listing, all attempts; 0: any */
 	unsigned connect_timeout_ms;
 	unsigned retries;		/* attempts after the first; 0: 4 */
 	bool no_retries;

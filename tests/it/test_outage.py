@@ -179,7 +179,9 @@ def test_mount_without_s3(how, data, mounts, tmp):
     want = read_at(m / data.image, 0)
     m.stop()
     with OUTAGES[how](data.gateway):
+        start = time.monotonic()
         m = mounts(data.store, *opts)
+        assert time.monotonic() - start < DEADLINE + 4
         assert sorted(os.listdir(m / data.snap)) == \
             ["a.conf", "d.img", "index.json"]
         assert read_at(m / data.image, 0) == want
