@@ -14,9 +14,9 @@ struct chunk_pool;
 
 /*
  * What is known of a chunk.  From the first request until the store has
- * answered it is a flight: it waits for room, waits for a thread, or a thread
- * works on it.  Whoever asks meanwhile joins.  Then it is kept as ready, as
- * failed, or not at all.
+ * answered it is a flight: it waits for a thread, a thread works on it, or it
+ * waits for room, without which it does not go to the network.  Whoever asks
+ * meanwhile joins.  Then it is kept as ready, as failed, or not at all.
  */
 enum chunk_state {
 	CHUNK_WAIT_ROOM,
@@ -31,6 +31,7 @@ struct chunk_entry {
 	enum chunk_state state;
 	bool prefetch;			/* nobody has asked for it yet */
 	bool fresh;			/* flight: pass the caches by */
+	bool has_room;			/* flight: its bytes are set aside */
 	struct chunk_pool *pool;	/* QUEUED: where */
 	deadline_t deadline;		/* flight: of the last who asked */
 	/* Of the room queue, a pool's queue, or what the memory keeps. */

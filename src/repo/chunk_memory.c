@@ -204,8 +204,9 @@ chunk_memory_keep(struct chunk_memory *m, struct chunk_entry *e,
 	m->cached += bytes;
 	if (e->prefetch)
 		m->unused += bytes;
-	/* The one that is larger than the limit. */
-	if (!fits(m, 0))
+	/* At last itself, if it is larger than the limit, or than what flights
+	 * leave of it. */
+	while (!fits(m, 0) && (e = TAILQ_FIRST(&m->lru)) != NULL)
 		evict(m, e);
 }
 

@@ -98,7 +98,7 @@ static void
 land(struct chunks *c, struct chunk_entry *e)
 {
 	TAILQ_REMOVE(&c->flights, e, flight);
-	if (e->state != CHUNK_WAIT_ROOM)
+	if (e->has_room)
 		chunk_memory_release(&c->memory, chunk_cost(&e->node.id));
 }
 
@@ -117,14 +117,14 @@ enqueue(struct chunks *c, struct chunk_pool *p, struct chunk_entry *e)
 	return c->shutdown ? -ESHUTDOWN : chunk_pool_add(p, e);
 }
 
-/* It has room now. */
+/* Into the queue of p; e is in none. */
 static void
-take_off(struct chunks *c, struct chunk_entry *e, struct answers *a)
+send_to(struct chunks *c, struct chunk_pool *p, struct chunk_entry *e,
+    struct answers *a)
 {
 	int r;
 
-	e->state = CHUNK_QUEUED;
-	r = enqueue(c, &c->local, e);
+	r = enqueue(c, p, e);
 	if (r < 0)
 		fail_flight(c, e, r, a);
 }
@@ -138,7 +138,8 @@ admit(struct chunks *c, struct answers *a)
 	while ((e = TAILQ_FIRST(&c->room)) != NULL &&
 	    chunk_memory_reserve(&c->memory, chunk_cost(&e->node.id))) {
 		TAILQ_REMOVE(&c->room, e, link);
-		take_off(c, e, a);
+		e->has_room = true;
+		send_to(c, &c->remote, e, a);
 	}
 }
 
@@ -205,8 +206,7 @@ request(struct chunks *c, const struct chunk_id *id,
 		return;
 	}
 	join(c, e, req);
-	TAILQ_INSERT_TAIL(&c->room, e, link);
-	admit(c, a);
+	send_to(c, &c->local, e, a);
 }
 
 void
@@ -305,8 +305,9 @@ prefetch(struct chunks *c, const struct chunk_id *id, struct answers *a)
 		return false;
 	}
 	e->prefetch = true;
+	e->has_room = true;
 	e->deadline = deadline_in(c->timeout_ms);
-	take_off(c, e, a);
+	send_to(c, &c->local, e, a);
 	return true;
 }
 
@@ -419,6 +420,28 @@ run_remote(void *arg, struct chunk_entry *e, deadline_t deadline)
 	conclude(c, &f, e, r, b);
 }
 
+/* What is not at hand has to be fetched.  Flights that the network holds up
+ * fill the memory, so only now it needs room. */
+static void
+go_far(struct chunks *c, struct chunk_entry *e)
+{
+	struct answers a;
+
+	answers_init(&a);
+	pthread_mutex_lock(&c->lock);
+	if (c->shutdown) {
+		fail_flight(c, e, -ESHUTDOWN, &a);
+	} else if (e->has_room) {
+		send_to(c, &c->remote, e, &a);
+	} else {
+		e->state = CHUNK_WAIT_ROOM;
+		TAILQ_INSERT_TAIL(&c->room, e, link);
+	}
+	admit(c, &a);
+	pthread_mutex_unlock(&c->lock);
+	answers_send(&a);
+}
+
 static void
 run_local(void *arg, struct chunk_entry *e, deadline_t deadline)
 {
@@ -439,11 +462,7 @@ run_local(void *arg, struct chunk_entry *e, deadline_t deadline)
 	}
 	chunk_fetch_end(&f, false);
 	e->fresh = r == -EBADMSG;
-	pthread_mutex_lock(&c->lock);
-	r = enqueue(c, &c->remote, e);
-	pthread_mutex_unlock(&c->lock);
-	if (r < 0)
-		finish(c, e, r, NULL, deadline);
+	go_far(c, e);
 }
 
 /* Tells those whose time is over, whatever the store does.  All requests have

@@ -31,8 +31,9 @@ struct chunks;
 
 struct chunks_opts {
 	uint64_t memory;	/* bytes of decoded chunks that are kept plus
-				 * those in flight; one flight always goes;
-				 * 0: 256 MiB */
+				 * those being fetched; one fetch always goes;
+				 * what is at hand is decoded beside that, one
+				 * chunk a decoder; 0: 256 MiB */
 	unsigned fetchers;	/* 0: 16 */
 	unsigned decoders;	/* 0: one a processor */
 	unsigned timeout_ms;	/* of a request, waiting included; 0: 60 s */

@@ -421,6 +421,8 @@ memory_stays_within_its_limit(void **state)
 	f.s->hold = true;
 	for (i = 0; i < N; i++)
 		ask(&f, &a[i], &ids[i]);
+	slow_store_await(f.s, &f.s->looks, N);
+	slow_store_await(f.s, &f.s->now, 8);
 	st = stats(&f);
 	assert_in_range(st.in_flight, 8, 11);
 	assert_true(st.memory <= st.memory_limit);
@@ -641,6 +643,41 @@ local_reads_go_on_during_an_outage(void **state)
 }
 
 static void
+local_reads_go_on_when_an_outage_has_all_memory(void **state)
+{
+	const struct chunks_opts o = {.memory = 3 * 10300, .timeout_ms = 3000};
+	struct chunk_id far[6], near[2];
+	struct asked a[6];
+	struct fix f;
+	unsigned i;
+
+	(void)state;
+	setup(&f, &o);
+	for (i = 0; i < 6; i++)
+		far[i] = sample_chunk(f.s, 10000, i);
+	for (i = 0; i < 2; i++)
+		near[i] = sample_chunk(f.s, 10000, 90 + i);
+	f.s->hold = true;
+	for (i = 0; i < 6; i++)
+		ask(&f, &a[i], &far[i]);
+	slow_store_await(f.s, &f.s->looks, 6);
+	slow_store_await(f.s, &f.s->now, 3);
+	pthread_mutex_lock(&f.s->lock);
+	f.s->local = true;
+	f.s->only = "none of them";
+	pthread_mutex_unlock(&f.s->lock);
+	for (i = 0; i < 4; i++)
+		check(&f, &near[i % 2], 90 + i % 2);
+	assert_true(stats(&f).memory <= stats(&f).memory_limit);
+	for (i = 0; i < 6; i++)
+		assert_false(is_answered(&a[i]));
+	slow_store_set(f.s, &f.s->hold, false);
+	for (i = 0; i < 6; i++)
+		assert_int_equal(answer_of(&a[i]), 0);
+	teardown(&f);
+}
+
+static void
 shutdown_answers_everybody(void **state)
 {
 	const struct chunks_opts o = {.memory = 50000, .fetchers = 2};
@@ -756,6 +793,7 @@ main(void)
 	    cmocka_unit_test(deadlines_hold_while_the_store_hangs),
 	    cmocka_unit_test(who_joins_late_has_all_of_his_time),
 	    cmocka_unit_test(local_reads_go_on_during_an_outage),
+	    cmocka_unit_test(local_reads_go_on_when_an_outage_has_all_memory),
 	    cmocka_unit_test(shutdown_answers_everybody),
 	    cmocka_unit_test(a_storm_of_readers_gets_the_right_bytes),
 	};
