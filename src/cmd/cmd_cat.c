@@ -2,12 +2,9 @@
 #include "cmd/command.h"
 
 #include <errno.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/io.h"
-#include "base/log.h"
 #include "base/num.h"
 #include "cmd/copy.h"
 #include "cmd/cost.h"

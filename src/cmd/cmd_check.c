@@ -3,7 +3,6 @@
 
 #include <stdio.h>
 
-#include "base/log.h"
 #include "cmd/cost.h"
 #include "cmd/exits.h"
 #include "cmd/option.h"

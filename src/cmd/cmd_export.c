@@ -4,11 +4,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <locale.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/cleanup.h"
 #include "base/io.h"
 #include "base/log.h"
 #include "base/num.h"

@@ -3,11 +3,9 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "base/log.h"
 #include "base/num.h"
-#include "base/str.h"
 #include "cmd/exits.h"
 #include "cmd/live.h"
 #include "cmd/option.h"

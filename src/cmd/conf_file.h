@@ -5,7 +5,6 @@
 #include <stdbool.h>
 
 struct options;
-struct str;
 
 #define CONF_FILE_DEFAULT PBS3FS_SYSCONFDIR "/pbs3fs.conf"
 #define CONF_FILE_ENV "PBS3FS_CONFIG"

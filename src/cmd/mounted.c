@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cmd/mounted.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,7 +9,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "cmd/cost.h"
 #include "cmd/option.h"
 #include "config.h"
 #include "fuse/fuse_mount.h"

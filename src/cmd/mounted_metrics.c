@@ -2,7 +2,6 @@
 #include "cmd/mounted.h"
 
 #include <inttypes.h>
-#include <string.h>
 
 #include "base/cleanup.h"
 #include "base/str.h"

@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "base/buf.h"
-#include "base/cleanup.h"
 #include "base/log.h"
 #include "base/num.h"
 #include "base/str.h"

@@ -10,7 +10,6 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/num.h"
-#include "base/str.h"
 #include "cmd/cache_dir.h"
 #include "cmd/exits.h"
 #include "cmd/option.h"

@@ -10,7 +10,6 @@
 struct archive;
 struct progress;
 struct vfs;
-struct vfs_attr;
 
 /*
  * A tree as a tar stream in pax format: numeric owners, times in nanoseconds,

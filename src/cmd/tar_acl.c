@@ -5,7 +5,6 @@
 #include <endian.h>
 #include <errno.h>
 #include <stdint.h>
-#include <string.h>
 
 #include "base/num.h"
 #include "base/str.h"

@@ -8,7 +8,6 @@
 
 #include "base/buf.h"
 #include "base/cleanup.h"
-#include "base/num.h"
 
 /*
  * Requests about names and attributes; those on open files are in fuse_data.c.

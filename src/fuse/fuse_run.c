@@ -7,7 +7,6 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -19,7 +18,6 @@
 #include "base/io.h"
 #include "base/lock.h"
 #include "base/log.h"
-#include "base/num.h"
 
 #define LOOP_THREADS 8
 #define READ_AHEAD_KB "4096"

@@ -4,12 +4,10 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/buf.h"
-#include "base/cleanup.h"
 #include "base/num.h"
 #include "base/rate.h"
 #include "base/str.h"

@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/buf.h"
-#include "base/cleanup.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/num.h"

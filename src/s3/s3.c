@@ -5,12 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/cleanup.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/num.h"
 #include "base/rate.h"
-#include "base/str.h"
 #include "s3/client.h"
 
 #define REGION_DEFAULT "us-east-1"

@@ -13,7 +13,6 @@
 #include "base/io.h"
 #include "base/lock.h"
 #include "base/num.h"
-#include "base/str.h"
 #include "crypt/digest.h"
 #include "store/cache_index.h"
 #include "store/store.h"

@@ -7,7 +7,6 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "base/buf.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/num.h"

@@ -11,7 +11,6 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "base/num.h"
 #include "base/str.h"
 
 /*

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/buf.h"
-#include "base/str.h"
 #include "pbs/names.h"
 
 static bool

@@ -7,7 +7,6 @@
 
 #include "base/buf.h"
 #include "base/lock.h"
-#include "base/str.h"
 #include "store/cache.h"
 
 static void

@@ -12,7 +12,6 @@
 #include "base/lock.h"
 #include "base/num.h"
 #include "base/str.h"
-#include "pbs/names.h"
 #include "store/store.h"
 
 /*

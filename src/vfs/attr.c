@@ -6,7 +6,6 @@
 #include "base/buf.h"
 #include "base/num.h"
 #include "pbs/pxar.h"
-#include "repo/tree.h"
 #include "vfs/archive.h"
 #include "vfs/gen.h"
 #include "vfs/links.h"

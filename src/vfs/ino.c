@@ -7,7 +7,6 @@
 #include <xxhash.h>
 
 #include "base/cleanup.h"
-#include "base/num.h"
 #include "pbs/blob.h"
 #include "pbs/index.h"
 

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "base/log.h"
 #include "base/num.h"
 #include "base/str.h"
 #include "pbs/index.h"

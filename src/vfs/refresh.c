@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/lock.h"
-#include "base/str.h"
 #include "repo/repo.h"
 #include "repo/tree.h"
 #include "vfs/node.h"

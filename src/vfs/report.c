@@ -7,7 +7,6 @@
 
 #include "base/buf.h"
 #include "base/lock.h"
-#include "base/log.h"
 #include "base/num.h"
 #include "base/workq.h"
 #include "pbs/index.h"

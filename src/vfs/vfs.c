@@ -8,7 +8,6 @@
 
 #include "base/lock.h"
 #include "base/log.h"
-#include "base/str.h"
 #include "repo/repo.h"
 #include "repo/tree.h"
 #include "vfs/archive.h"
