@@ -15,8 +15,8 @@
 #define DOTDOT 2
 /* What FUSE says for "some number". */
 #define INO_UNKNOWN 0xffffffff
-/* The kernel takes up to 1024 pieces at once, and a header is one. */
-#define IOV_LIMIT 512
+
+_Static_assert(VFS_IOV_MAX < 1024, "a header and as many fit into one writev");
 
 void
 fuse_mount_stats(struct fuse_mount *m, struct fuse_mount_stats *ret)
@@ -288,28 +288,6 @@ data_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	    .req = req, .fn = do_open, .ino = ino, .fi = *fi});
 }
 
-static void
-reply_joined(fuse_req_t req, const struct iovec *iov, int n)
-{
-	_cleanup_free_ char *all = NULL;
-	size_t len = 0;
-	int i;
-
-	for (i = 0; i < n; i++)
-		len += iov[i].iov_len;
-	all = malloc(len);
-	if (all == NULL) {
-		fuse_reply_err(req, ENOMEM);
-		return;
-	}
-	len = 0;
-	for (i = 0; i < n; i++) {
-		memcpy(all + len, iov[i].iov_base, iov[i].iov_len);
-		len += iov[i].iov_len;
-	}
-	fuse_reply_buf(req, all, len);
-}
-
 /* On any thread: the reply goes out of the memory of the chunks. */
 static void
 read_done(void *arg, int err, const struct iovec *iov, int n)
@@ -323,8 +301,6 @@ read_done(void *arg, int err, const struct iovec *iov, int n)
 		fuse_reply_err(req, EIO);
 	else if (n == 0)
 		fuse_reply_buf(req, NULL, 0);
-	else if (n > IOV_LIMIT)
-		reply_joined(req, iov, n);
 	else
 		fuse_reply_iov(req, iov, n);
 	LOCK(&m->lock);

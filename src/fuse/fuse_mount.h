@@ -43,7 +43,6 @@ struct fuse_mount_stats {
 	uint64_t requests;	/* all but reads */
 	uint64_t waited;	/* of them: not answered from memory */
 	uint64_t reads;		/* without those of .pbs3fs */
-	uint64_t refreshes;
 	unsigned open;		/* files and directories */
 	unsigned reading;	/* reads under way */
 };

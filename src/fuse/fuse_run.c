@@ -237,8 +237,6 @@ refresher_work(struct run *x)
 		if (r < 0)
 			log_warn("cannot refresh the listing: %s",
 			    strerror(-r));
-		LOCK(&x->m->lock);
-		x->m->stats.refreshes += r == 0;
 	}
 }
 

@@ -23,6 +23,8 @@
 #define PAYLOAD_HEADER_LEN 16
 #define OUTAGE_CHUNKS 16
 
+_Static_assert(READER_IOV_MAX <= VFS_IOV_MAX, "pieces are passed on");
+
 /*
  * Open files: a range of a stream, or bytes that are all here.
  */
@@ -223,13 +225,6 @@ vfs_open(struct vfs *v, uint64_t ino, unsigned flags, struct vfs_file **ret)
 	return 0;
 }
 
-struct vfs_file *
-vfs_file_ref(struct vfs_file *f)
-{
-	__atomic_add_fetch(&f->refs, 1, __ATOMIC_RELAXED);
-	return f;
-}
-
 void
 vfs_close(struct vfs_file *f)
 {
@@ -251,6 +246,13 @@ bool
 vfs_file_is_generated(struct vfs_file *f)
 {
 	return f->generated;
+}
+
+static struct vfs_file *
+file_ref(struct vfs_file *f)
+{
+	__atomic_add_fetch(&f->refs, 1, __ATOMIC_RELAXED);
+	return f;
 }
 
 /* A read under way; keeps its file open. */
@@ -352,7 +354,7 @@ vfs_read(struct vfs_file *f, uint64_t off, size_t len, vfs_read_fn *fn,
 		fn(arg, -ENOMEM, NULL, 0);
 		return;
 	}
-	rd->f = vfs_file_ref(f);
+	rd->f = file_ref(f);
 	rd->off = off;
 	rd->len = len;
 	rd->fn = fn;

@@ -109,7 +109,6 @@ vfs_refresh(struct vfs *v)
 	LOCK(&v->refresh);
 	r = refresh(v, &c);
 	LOCK(&v->lock);
-	v->refreshes.last_error = r;
 	if (r < 0) {
 		v->refreshes.failed++;
 		return r;

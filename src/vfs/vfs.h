@@ -119,8 +119,7 @@ int vfs_readdir(struct vfs_dir *d, uint64_t cookie, bool want_attr,
 struct vfs_file;
 int vfs_open(struct vfs *v, uint64_t ino, unsigned flags,
     struct vfs_file **ret);
-struct vfs_file *vfs_file_ref(struct vfs_file *f);
-void vfs_close(struct vfs_file *f);	/* drops a reference */
+void vfs_close(struct vfs_file *f);	/* reads under way go on */
 uint64_t vfs_file_size(struct vfs_file *f);
 /** vfs_file_is_generated(f): made at open, not worth caching (.pbs3fs). */
 bool vfs_file_is_generated(struct vfs_file *f);
@@ -128,8 +127,10 @@ bool vfs_file_is_generated(struct vfs_file *f);
 /**
  * vfs_read(f, off, len, fn, arg):
  * fn is called once, on any thread, perhaps before this returns: bytes up to
- * the end of the file, or an error.  iov is valid until fn returns.
+ * the end of the file in at most VFS_IOV_MAX pieces, or an error.  iov is valid
+ * until fn returns.
  */
+#define VFS_IOV_MAX 64
 typedef void vfs_read_fn(void *arg, int err, const struct iovec *iov, int n);
 void vfs_read(struct vfs_file *f, uint64_t off, size_t len, vfs_read_fn *fn,
     void *arg);
@@ -175,7 +176,6 @@ int vfs_refresh(struct vfs *v);
  * one by a signal sees from it when that is done. */
 struct vfs_refreshes {
 	uint64_t done, failed;
-	int last_error;			/* of the last one, 0 if it was done */
 	size_t snaps_added, snaps_removed, changed;	/* by the last done */
 };
 void vfs_refreshes(struct vfs *v, struct vfs_refreshes *ret);
