@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "base/lock.h"
 
-
 int
 cond_init(pthread_cond_t *c)
 {

@@ -59,7 +59,7 @@ int
 copy_file(struct copy *c)
 {
 	_cleanup_free_ char *p = malloc(PIECE);
-	uint64_t size = vfs_file_size(c->f), off = 0, hole;
+	uint64_t size = vfs_file_size(c->f), off = 0, data;
 	ssize_t n;
 	int r;
 
@@ -67,14 +67,14 @@ copy_file(struct copy *c)
 		return fail(c, 0, size, -ENOMEM, "");
 	while (off < size) {
 		/* Zeros that are known as such need not be made. */
-		r = vfs_seek(c->f, off, SEEK_DATA, &hole);
+		r = vfs_seek(c->f, off, SEEK_DATA, &data);
 		if (r < 0)
-			hole = r == -ENXIO ? size : off;
-		if (hole > off) {
-			r = deliver(c, NULL, hole - off);
+			data = r == -ENXIO ? size : off;
+		if (data > off) {
+			r = deliver(c, NULL, data - off);
 			if (r < 0)
 				return r;
-			off = hole;
+			off = data;
 			continue;
 		}
 		n = vfs_read_wait(c->f, p, PIECE, off);

@@ -11,7 +11,7 @@ struct str;
 /** cost_text(c, out): "3 LIST, 12 GET, 1.2 MiB read". */
 void cost_text(const struct store_counts *c, struct str *out);
 
-/** cost_json(c): {"requests": {...}, "bytes_read": ...}; NULL: no memory. */
+/** cost_json(c): requests by verb, retries, bytes; NULL: no memory. */
 json_t *cost_json(const struct store_counts *c);
 
 /** cost_print(o, c): the last line of a command, unless --quiet. */

@@ -12,7 +12,7 @@ enum exit_status {
 	EXIT_USAGE = 2,		/* wrong options, arguments, configuration */
 	EXIT_DAMAGED = 3,	/* done, but data is damaged or missing */
 	EXIT_UNREACHABLE = 4,	/* the store does not answer */
-	EXIT_DENIED = 5,	/* keys are wrong or not allowed to */
+	EXIT_DENIED = 5,	/* keys are wrong or may not, or encrypted */
 };
 
 /** exits_of(err): the status for 0 or a negative errno. */

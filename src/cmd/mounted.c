@@ -158,8 +158,8 @@ status_json(struct mounted *m)
 	    messages_json());
 }
 
-void
-mounted_status(void *arg, struct str *out)
+static void
+write_status(void *arg, struct str *out)
 {
 	_cleanup_free_ char *text = NULL;
 	json_t *j = status_json(arg);
@@ -180,7 +180,7 @@ mounted_generate(struct mounted *m)
 {
 	int r;
 
-	r = vfs_generate(m->s.vfs, "status.json", mounted_status, m);
+	r = vfs_generate(m->s.vfs, "status.json", write_status, m);
 	if (r == 0)
 		r = vfs_generate(m->s.vfs, "metrics", mounted_metrics, m);
 	return r;

@@ -22,8 +22,8 @@ struct mounted {
 /** mounted_generate(m): registers the files with the vfs. */
 int mounted_generate(struct mounted *m);
 
-/* Their content; arg is the struct mounted.  Any thread. */
-void mounted_status(void *arg, struct str *out);
+/** mounted_metrics(arg, out): the content of metrics; arg is the struct
+ * mounted.  Any thread. */
 void mounted_metrics(void *arg, struct str *out);
 
 #endif

@@ -38,17 +38,18 @@ is_datastore(const char *s)
 		      "0123456789._-") == n;
 }
 
-int
-target_check(const struct target *t)
+/* The names in it can be what they are. */
+static int
+check_names(const struct target *t)
 {
 	_cleanup_(str_fini) struct str shown = {0};
 	const char *what = NULL, *bad = NULL;
 
 	if (t->is_s3 && !is_bucket(t->bucket)) {
-		what = "bucket";
+		what = "name of a bucket";
 		bad = t->bucket;
 	} else if (t->is_s3 && !is_datastore(t->datastore)) {
-		what = "datastore";
+		what = "name of a datastore";
 		bad = t->datastore;
 	} else if (!t->is_s3 && t->path[0] != '/') {
 		what = "absolute path";
@@ -57,8 +58,7 @@ target_check(const struct target *t)
 	if (bad == NULL)
 		return 0;
 	str_escape(&shown, bad, strlen(bad));
-	log_err("%s: '%s' cannot be the name of a %s", t->name,
-	    str_get(&shown), what);
+	log_err("%s: '%s' is no %s", t->name, str_get(&shown), what);
 	return -EINVAL;
 }
 
@@ -170,7 +170,7 @@ target_parse(const char *store, struct options *o, struct target *ret)
 		r = parse_name(store, o, &t);
 	}
 	if (r == 0)
-		r = target_check(&t);
+		r = check_names(&t);
 	if (r < 0) {
 		target_fini(&t);
 		return r;

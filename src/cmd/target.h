@@ -27,7 +27,4 @@ struct target {
 int target_parse(const char *store, struct options *o, struct target *ret);
 void target_fini(struct target *t);
 
-/** target_check(t): that the names in it can be what they are. */
-int target_check(const struct target *t);
-
 #endif

@@ -74,9 +74,6 @@ int req_fail(struct s3 *c, const struct req *q, const struct s3_error *e,
 int req_backoff(struct s3 *c, unsigned attempt, uint64_t at_least_ms,
     deadline_t deadline);
 
-/** req_object(r, ret): size, time, etag and class from the headers. */
-void req_object(const struct http_response *r, struct s3_object *ret);
-
 void count_request(struct s3 *c, enum s3_verb v, enum s3_outcome o);
 void count_bytes(struct s3 *c, uint64_t sent, uint64_t received);
 void count_retry(struct s3 *c);

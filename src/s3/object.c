@@ -16,8 +16,9 @@
 
 #define CONTENT_TYPE "application/octet-stream"
 
-void
-req_object(const struct http_response *r, struct s3_object *ret)
+/* Size, time, etag and class from the headers. */
+static void
+object_of(const struct http_response *r, struct s3_object *ret)
 {
 	const char *v;
 
@@ -178,7 +179,7 @@ s3_get(struct s3 *c, const char *key, const struct s3_range *range, size_t max,
 		return err;
 	}
 	if (ret_obj != NULL) {
-		req_object(&r, ret_obj);
+		object_of(&r, ret_obj);
 		ret_obj->size = part.total;
 	}
 	if (range != NULL && r.status == 200)
@@ -226,7 +227,7 @@ s3_head(struct s3 *c, const char *key, deadline_t deadline,
 	int err = req_run(c, &q, &r, &e);
 
 	if (err == 0 && ret != NULL)
-		req_object(&r, ret);
+		object_of(&r, ret);
 	if (err >= 0)
 		http_response_fini(&r);
 	return err;
@@ -289,7 +290,7 @@ s3_put(struct s3 *c, const char *key, const void *p, size_t len, bool if_absent,
 	if (err < 0)
 		return err;
 	if (err == 0 && ret != NULL) {
-		req_object(&r, ret);
+		object_of(&r, ret);
 		ret->size = len;
 	}
 	http_response_fini(&r);

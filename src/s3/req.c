@@ -141,10 +141,10 @@ look_at_clock(struct s3 *c, struct s3_error *e)
 		    skew < 0 ? -skew : skew, skew < 0 ? "ahead of" : "behind");
 }
 
-/* Headers on the wire, and how many of them, from the first, are signed. */
+/* Headers on the wire. */
 struct head {
 	struct http_header h[SIGN_HEADERS_MAX + 4];
-	size_t n, n_signed;
+	size_t n;
 	char date[SIGN_DATE_LEN + 1];
 	char hash[DIGEST_HEX_LEN + 1];
 	char *authorization;	/* owned */
