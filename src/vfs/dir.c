@@ -4,7 +4,9 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/log.h"
+#include "base/num.h"
 #include "base/str.h"
 #include "pbs/pxar.h"
 #include "vfs/archive.h"
@@ -12,7 +14,11 @@
 #include "vfs/ino.h"
 #include "vfs/links.h"
 #include "vfs/node.h"
+#include "vfs/outage.h"
 #include "vfs/vfs_priv.h"
+
+/* A failure that came at once may be asked for again. */
+#define SLOW_MS 500
 
 /*
  * Looking up and listing, in the hierarchy and in archives.
@@ -64,8 +70,8 @@ check_dir(struct vfs *v, const struct place *p, unsigned flags)
 	return node_is_dir(p->node) ? 0 : -ENOTDIR;
 }
 
-int
-vfs_lookup(struct vfs *v, uint64_t parent, const char *name, unsigned flags,
+static int
+lookup(struct vfs *v, uint64_t parent, const char *name, unsigned flags,
     struct vfs_attr *ret)
 {
 	struct node *n;
@@ -95,6 +101,42 @@ vfs_lookup(struct vfs *v, uint64_t parent, const char *name, unsigned flags,
 	r = n != NULL ? attr_node(v, p.nodes, n, flags, ret) : -ENOENT;
 out:
 	place_fini(&p);
+	return r;
+}
+
+static void
+name_digest(uint64_t parent, const char *name, struct digest *ret)
+{
+	uint8_t b[8 + VFS_NAME_MAX];
+	size_t len = strnlen(name, VFS_NAME_MAX);
+
+	put_le64(b, parent);
+	memcpy(b + 8, name, len);
+	*ret = digest_of(b, 8 + len);
+}
+
+/*
+ * Those who ask for the same name are let through by the kernel one after the
+ * other; when the store says nothing, only the first waits for the deadline.
+ */
+int
+vfs_lookup(struct vfs *v, uint64_t parent, const char *name, unsigned flags,
+    struct vfs_attr *ret)
+{
+	uint64_t start = clock_mono_ms();
+	struct digest key;
+	int r;
+
+	if ((flags & VFS_NOWAIT) != 0)
+		return lookup(v, parent, name, flags, ret);
+	name_digest(parent, name, &key);
+	r = outage_of(v->outages, &key);
+	if (r < 0)
+		return r;
+	r = lookup(v, parent, name, flags, ret);
+	if ((r == -EIO || r == -ETIMEDOUT || r == -EHOSTDOWN) &&
+	    clock_mono_ms() - start >= SLOW_MS)
+		outage_note(v->outages, &key, r);
 	return r;
 }
 

@@ -13,6 +13,7 @@
 #include "../repo/slow_store.h"
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/num.h"
 #include "repo/damage.h"
@@ -299,6 +300,32 @@ a_failing_store_does_not_settle_link_counts(void **state)
 	world_close(&w);
 	mk_fini(mk);
 	free(mk);
+}
+
+static void
+who_asks_after_a_hanging_lookup_does_not_wait(void **state)
+{
+	struct slow_store *s = world_store(2);
+	struct vfs_attr a;
+	struct world w;
+	uint64_t snap, start;
+	int i;
+
+	(void)state;
+	world_open(&w, s, NULL);
+	snap = world_ino(&w, S1);
+	slow_store_set(s, &s->hold, true);
+	assert_int_equal(vfs_lookup(w.vfs, snap, "stream", 0, &a),
+	    -ETIMEDOUT);
+	start = clock_mono_ms();
+	for (i = 0; i < 10; i++)
+		assert_int_equal(vfs_lookup(w.vfs, snap, "stream", 0, &a),
+		    -ETIMEDOUT);
+	assert_true(clock_mono_ms() - start < 900);
+	slow_store_set(s, &s->hold, false);
+	usleep(1100 * 1000);
+	assert_int_equal(vfs_lookup(w.vfs, snap, "stream", 0, &a), 0);
+	world_close(&w);
 }
 
 static void
@@ -612,6 +639,7 @@ main(void)
 	    cmocka_unit_test(hard_links_share_number_and_count),
 	    cmocka_unit_test(links_are_counted_as_they_are_seen),
 	    cmocka_unit_test(a_failing_store_does_not_settle_link_counts),
+	    cmocka_unit_test(who_asks_after_a_hanging_lookup_does_not_wait),
 	    cmocka_unit_test(a_version_1_archive_is_scanned_on_demand),
 	    cmocka_unit_test(numbers_survive_a_remount),
 	    cmocka_unit_test(numbers_that_name_nothing_are_stale),
