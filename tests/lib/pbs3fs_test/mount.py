@@ -15,16 +15,19 @@ SANITIZER = re.compile(
 
 
 def run(*args, check=True, env=None, timeout=120, **kw):
-    """pbs3fs ARGS; stdout and stderr as text unless text=False is given."""
+    """pbs3fs ARGS; stdout and stderr as text unless text=False is given.
+    With check=False it may fail, but never crash."""
     kw.setdefault("text", True)
     full = dict(os.environ)
     full.update(env or {})
     p = subprocess.run([PBS3FS, *args], stdout=subprocess.PIPE,
                        stderr=subprocess.PIPE, env=full,
                        timeout=timeout * SLOW, **kw)
-    if check and p.returncode != 0:
+    said = p.stderr if kw["text"] else p.stderr.decode(errors="replace")
+    if p.returncode < 0 or SANITIZER.search(said) or \
+            (check and p.returncode != 0):
         raise AssertionError(f"pbs3fs {' '.join(args)}: exit status "
-                             f"{p.returncode}\n{p.stderr}")
+                             f"{p.returncode}\n{said}")
     return p
 
 

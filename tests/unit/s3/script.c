@@ -2,7 +2,7 @@
 #include "script.h"
 
 #include <arpa/inet.h>
-#include <assert.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <spawn.h>
@@ -55,10 +55,13 @@ script_start(struct script *s, const char *const *args, bool tls)
 	    (got = read(out[0], line + have, sizeof(line) - 1 - have)) > 0)
 		have += (size_t)got;
 	close(out[0]);
-	if (sscanf(line, "port %u control %u", &s->port, &s->control) != 2) {
+	if (r == ENOENT) {
 		script_stop(s);
 		return false;
 	}
+	/* A server that is broken must not pass for one that is missing. */
+	must(r == 0 && sscanf(line, "port %u control %u", &s->port,
+	    &s->control) == 2, "no server");
 	snprintf(s->url, sizeof(s->url), "%s://127.0.0.1:%u",
 	    tls ? "https" : "http", s->port);
 	return true;
