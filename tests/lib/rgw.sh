@@ -56,6 +56,12 @@ stop() {	# NAME...
 	done
 }
 
+# Debian 13 has a relative path built in, which is found from nowhere.
+class_dir() {
+	dirname "$(dpkg -L ceph-osd ceph-base 2> /dev/null |
+	    grep -m 1 '/rados-classes/libcls_version.so$')"
+}
+
 free_ports() {	# N
 	/usr/bin/python3 - "$1" <<'PY'
 import socket, sys
@@ -149,6 +155,7 @@ write_conf() {	# FSID MON HTTP HTTPS
 	debug mon = 0
 	debug paxos = 0
 	[osd]
+	osd class dir = $(class_dir)
 	osd data = $dir/osd
 	log file = $dir/osd.log
 	pid file = $dir/osd.pid
