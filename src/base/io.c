@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "base/io.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -168,4 +169,38 @@ io_check_private(int fd)
 	    (st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
 		return -EPERM;
 	return 0;
+}
+
+static bool
+is_dots(const char *name)
+{
+	return name[0] == '.' &&
+	    (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'));
+}
+
+int
+io_read_dir(int fd, io_name_fn *fn, void *arg)
+{
+	DIR *d = fdopendir(fd);
+	int r = 0;
+
+	if (d == NULL) {
+		r = -errno;
+		close(fd);
+		return r;
+	}
+	while (r == 0) {
+		const struct dirent *e;
+
+		errno = 0;
+		e = readdir(d);
+		if (e == NULL) {
+			r = -errno;
+			break;
+		}
+		if (!is_dots(e->d_name))
+			r = fn(arg, dirfd(d), e);
+	}
+	closedir(d);
+	return r;
 }

@@ -8,6 +8,7 @@
 #include <sys/uio.h>
 
 struct buf;
+struct dirent;
 
 /** io_read_full(fd, p, len): 0, -errno, or -ENODATA if the file ends before. */
 int io_read_full(int fd, void *p, size_t len);
@@ -50,6 +51,15 @@ int io_fsync_dir(int dirfd, const char *path);
  * out: 0 or -EPERM.  In another one any name can become a symlink.
  */
 int io_check_private(int fd);
+
+/**
+ * io_read_dir(fd, fn, arg):
+ * Call fn for each name in the directory but "." and ".."; dir is the directory
+ * to look at them with.  Takes fd over.  A non-zero return of fn ends it and is
+ * returned.
+ */
+typedef int io_name_fn(void *arg, int dir, const struct dirent *e);
+int io_read_dir(int fd, io_name_fn *fn, void *arg);
 
 /**
  * io_remove_tree(dirfd, path):

@@ -58,6 +58,20 @@ way_fini(struct way *w)
 	free(w->level);
 }
 
+/* 0, or 1 with the name (malloc'ed) of what is a directory. */
+static int
+empty_name(void *arg, int dir, const struct dirent *e)
+{
+	char **ret_name = arg;
+
+	if (unlinkat(dir, e->d_name, 0) == 0 || errno == ENOENT)
+		return 0;
+	if (errno != EISDIR)
+		return -errno;
+	*ret_name = strdup(e->d_name);
+	return *ret_name == NULL ? -ENOMEM : 1;
+}
+
 /*
  * Unlink what is in the directory up to the first subdirectory.  0 if it is
  * empty now, 1 with *ret_name (malloc'ed) if there is one.
@@ -65,41 +79,9 @@ way_fini(struct way *w)
 static int
 empty(int fd, char **ret_name)
 {
-	DIR *d;
-	int copy, r = 0;
+	int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (copy < 0)
-		return -errno;
-	d = fdopendir(copy);
-	if (d == NULL) {
-		r = -errno;
-		close(copy);
-		return r;
-	}
-	for (;;) {
-		struct dirent *e;
-
-		errno = 0;
-		e = readdir(d);
-		if (e == NULL) {
-			r = -errno;
-			break;
-		}
-		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-			continue;
-		if (unlinkat(fd, e->d_name, 0) == 0 || errno == ENOENT)
-			continue;
-		if (errno != EISDIR) {
-			r = -errno;
-			break;
-		}
-		*ret_name = strdup(e->d_name);
-		r = *ret_name == NULL ? -ENOMEM : 1;
-		break;
-	}
-	closedir(d);
-	return r;
+	return copy < 0 ? -errno : io_read_dir(copy, empty_name, ret_name);
 }
 
 static int

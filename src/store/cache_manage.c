@@ -76,6 +76,16 @@ remove_left_dirs(struct cache *c, const struct replay *rp)
 	}
 }
 
+static int
+check_name(void *arg, int dir, const struct dirent *e)
+{
+	(void)arg;
+	(void)dir;
+	return streq(e->d_name, LOCK_NAME) || streq(e->d_name, "lost+found")
+		   ? 0
+		   : -ENOTEMPTY;
+}
+
 /*
  * A directory that holds anything else must not become a cache: files in it
  * would be evicted, and a datastore looks much like a cache.
@@ -83,25 +93,9 @@ remove_left_dirs(struct cache *c, const struct replay *rp)
 static int
 check_is_empty(struct cache *c)
 {
-	int fd, r = 0;
-	DIR *dir;
+	int fd = openat(c->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	fd = openat(c->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	dir = fdopendir(fd);
-	if (dir == NULL) {
-		r = -errno;
-		close(fd);
-		return r;
-	}
-	for (const struct dirent *de; r == 0 && (de = readdir(dir)) != NULL;)
-		if (!streq(de->d_name, ".") && !streq(de->d_name, "..") &&
-		    !streq(de->d_name, LOCK_NAME) &&
-		    !streq(de->d_name, "lost+found"))
-			r = -ENOTEMPTY;
-	closedir(dir);
-	return r;
+	return fd < 0 ? -errno : io_read_dir(fd, check_name, NULL);
 }
 
 static int

@@ -7,13 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/io.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/num.h"
-#include "base/str.h"
 #include "store/cache_log.h"
 #include "store/dir_path.h"
 
@@ -80,58 +79,44 @@ found(struct cache *c, const char *path, uint64_t size)
 	return 0;
 }
 
+/* A directory while it is read. */
+struct scanning {
+	struct cache *c;
+	struct todo *todo;
+	const char *path;
+};
+
 static int
-scan_name(struct cache *c, struct todo *t, int fd, const char *dir,
-    const struct dirent *de)
+scan_name(void *arg, int fd, const struct dirent *de)
 {
+	const struct scanning *s = arg;
 	char path[CACHE_PATH_MAX + 1];
-	size_t len = strlen(dir), name = strlen(de->d_name);
+	size_t len = strlen(s->path), name = strlen(de->d_name);
 	struct stat st;
 
-	if (streq(de->d_name, ".") || streq(de->d_name, ".."))
-		return 0;
 	if (len + 1 + name > CACHE_PATH_MAX)
 		return 0;
-	memcpy(path, dir, len);
+	memcpy(path, s->path, len);
 	path[len] = '/';
 	memcpy(path + len + 1, de->d_name, name + 1);
 	if (fstatat(fd, de->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : -errno;
 	if (S_ISDIR(st.st_mode))
-		return todo_add(t, path);
+		return todo_add(s->todo, path);
 	if (S_ISREG(st.st_mode))
-		return found(c, path, (uint64_t)st.st_size);
+		return found(s->c, path, (uint64_t)st.st_size);
 	return 0;
 }
 
 static int
 scan_dir(struct cache *c, struct todo *t, const char *path)
 {
-	int fd, r = 0;
-	DIR *dir;
+	struct scanning s = {.c = c, .todo = t, .path = path};
+	int fd = dir_path_open(c->fd, path, O_RDONLY | O_DIRECTORY);
 
-	fd = dir_path_open(c->fd, path, O_RDONLY | O_DIRECTORY);
 	if (fd < 0)
 		return dir_path_is_absent(fd) ? 0 : fd;
-	dir = fdopendir(fd);
-	if (dir == NULL) {
-		r = -errno;
-		close(fd);
-		return r;
-	}
-	while (r == 0) {
-		const struct dirent *de;
-
-		errno = 0;
-		de = readdir(dir);
-		if (de == NULL) {
-			r = -errno;
-			break;
-		}
-		r = scan_name(c, t, dirfd(dir), path, de);
-	}
-	closedir(dir);
-	return r;
+	return io_read_dir(fd, scan_name, &s);
 }
 
 /* Remove path if it is empty, and then those above it. */

@@ -7,11 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/io.h"
 #include "base/log.h"
-#include "base/str.h"
 
 /*
  * A datastore is some 20 levels deep; what is deeper is none, and might be
@@ -31,6 +30,7 @@ struct frame {
 	size_t n, room;
 	size_t next;
 	size_t key_len; /* of its prefix, with the '/' */
+	enum dir_place place;
 };
 
 struct listing {
@@ -105,16 +105,17 @@ entry_cmp(const void *pa, const void *pb)
 
 /* One name of the directory dir.  What has vanished meanwhile is left out. */
 static int
-add_name(
-    struct frame *f, int dir, enum dir_place place, const struct dirent *de)
+add_name(void *arg, int dir, const struct dirent *de)
 {
+	struct frame *f = arg;
+	enum dir_place place = f->place;
 	const char *name = de->d_name;
 	enum dir_place sub;
 	struct store_object o;
 	struct stat st;
 	bool is_dir = de->d_type == DT_DIR;
 
-	if (streq(name, ".") || streq(name, "..") || !store_key_is_valid(name))
+	if (!store_key_is_valid(name))
 		return 0;
 	if (!is_dir) {
 		if (de->d_type != DT_REG && de->d_type != DT_UNKNOWN)
@@ -141,31 +142,10 @@ add_name(
 static int
 read_names(struct listing *l, struct frame *f, const struct dir_name *n)
 {
-	DIR *dir;
-	int fd, r = 0;
+	int fd = dir_path_open(l->d->fd, n->path, O_RDONLY | O_DIRECTORY);
 
-	fd = dir_path_open(l->d->fd, n->path, O_RDONLY | O_DIRECTORY);
-	if (fd < 0)
-		return fd;
-	dir = fdopendir(fd);
-	if (dir == NULL) {
-		r = -errno;
-		close(fd);
-		return r;
-	}
-	while (r == 0) {
-		const struct dirent *de;
-
-		errno = 0;
-		de = readdir(dir);
-		if (de == NULL) {
-			r = -errno;
-			break;
-		}
-		r = add_name(f, dirfd(dir), n->place, de);
-	}
-	closedir(dir);
-	return r;
+	f->place = n->place;
+	return fd < 0 ? fd : io_read_dir(fd, add_name, f);
 }
 
 /* Read the directory of the prefix l->key, of key_len bytes. */

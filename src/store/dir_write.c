@@ -5,14 +5,13 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "crypt/digest.h"
 #include "pbs/blob.h"
 
 /* A directory may be pruned between making it and writing into it. */
@@ -27,11 +26,11 @@ static int
 temp_name(char out[TEMP_LEN])
 {
 	unsigned long long x;
+	int r = crypt_random(&x, sizeof(x));
 
-	if (getrandom(&x, sizeof(x), 0) != sizeof(x))
-		return -errno;
-	snprintf(out, TEMP_LEN, ".tmp_%016llx", x);
-	return 0;
+	if (r == 0)
+		snprintf(out, TEMP_LEN, ".tmp_%016llx", x);
+	return r;
 }
 
 /* Give temp its name, only if there is none yet.  0, 1, -errno. */

@@ -308,6 +308,41 @@ private_directories(void **state)
 	assert_int_equal(rmdir(dir), 0);
 }
 
+static int
+note_name(void *arg, int dir, const struct dirent *e)
+{
+	char *names = arg;
+
+	assert_int_equal(faccessat(dir, e->d_name, F_OK, 0), 0);
+	strcat(names, e->d_name);
+	return e->d_name[0] == 'z' ? 42 : 0;
+}
+
+static int
+open_dir(int at)
+{
+	return openat(at, ".", O_RDONLY | O_DIRECTORY);
+}
+
+static void
+reads_directories(void **state)
+{
+	int at = *(int *)*state, fd;
+	char names[64] = "";
+
+	assert_int_equal(io_read_dir(open_dir(at), note_name, names), 0);
+	assert_string_equal(names, "");
+	assert_int_equal(mkdirat(at, "..z", 0700), 0);
+	assert_int_equal(io_read_dir(open_dir(at), note_name, names), 0);
+	assert_string_equal(names, "..z");
+	assert_int_equal(mkdirat(at, "z", 0700), 0);
+	assert_int_equal(io_read_dir(open_dir(at), note_name, names), 42);
+	/* Not a directory; the descriptor is taken over all the same. */
+	fd = open("/dev/null", O_RDONLY);
+	assert_int_equal(io_read_dir(fd, note_name, names), -ENOTDIR);
+	assert_int_equal(fcntl(fd, F_GETFD), -1);
+}
+
 int
 main(void)
 {
@@ -320,6 +355,7 @@ main(void)
 	    T(does_not_replace_if_told),
 	    T(failed_replace_leaves_nothing),
 	    T(makes_directories),
+	    T(reads_directories),
 	    T(removes_trees),
 	    T(removes_deep_trees),
 	    T(private_directories),
