@@ -254,8 +254,12 @@ cache_log_open(int dirfd, cache_log_fn *fn, void *arg,
 	l = calloc(1, sizeof(*l));
 	if (l == NULL)
 		return -ENOMEM;
+	r = cond_init(&l->cond);
+	if (r < 0) {
+		free(l);
+		return r;
+	}
 	pthread_mutex_init(&l->lock, NULL);
-	cond_init(&l->cond);
 	l->dirfd = dirfd;
 	unlinkat(dirfd, NEW_NAME, 0);
 	l->fd = openat(dirfd, CACHE_LOG_NAME,

@@ -188,6 +188,11 @@ store_cache_new(
 
 	if (c == NULL)
 		return -ENOMEM;
+	r = cond_init(&c->cond);
+	if (r < 0) {
+		free(c);
+		return r;
+	}
 	c->s.ops = &cache_ops;
 	c->s.below = below;
 	c->s.name = "cache";
@@ -195,7 +200,6 @@ store_cache_new(
 	c->limit = o->limit;
 	c->floor = o->floor;
 	pthread_mutex_init(&c->lock, NULL);
-	cond_init(&c->cond);
 	c->dir = strdup(o->dir);
 	r = cache_index_init(&c->ix);
 	if (r == 0 && c->dir == NULL)

@@ -359,11 +359,15 @@ store_fault_new(struct store *below, const char *script, struct store **ret)
 
 	if (f == NULL)
 		return -ENOMEM;
+	r = cond_init(&f->cond);
+	if (r < 0) {
+		free(f);
+		return r;
+	}
 	f->s.ops = &ops;
 	f->s.below = below;
 	f->s.name = "fault";
 	pthread_mutex_init(&f->lock, NULL);
-	cond_init(&f->cond);
 	f->path = strdup(script);
 	r = f->path != NULL ? 0 : -ENOMEM;
 	if (r == 0) {
