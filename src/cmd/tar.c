@@ -166,6 +166,25 @@ content(struct tar *t, const char *path, struct vfs_file *f)
 	return r;
 }
 
+/*
+ * libarchive writes seconds, a point and nanoseconds; before 1970 that reads
+ * as another time for those who take it as the decimal number it is by POSIX,
+ * as GNU tar does.  Within the second before 1970 there is no way to write the
+ * sign: the fraction goes.
+ */
+static void
+set_mtime(struct archive_entry *e, const struct timespec *when)
+{
+	time_t sec = when->tv_sec;
+	long ns = when->tv_nsec;
+
+	if (sec < 0 && ns > 0) {
+		sec++;
+		ns = sec == 0 ? 0 : 1000000000 - ns;
+	}
+	archive_entry_set_mtime(e, sec, ns);
+}
+
 /* 1: it is left out. */
 static int
 fill(struct tar *t, struct archive_entry *e, const char *path,
@@ -178,6 +197,7 @@ fill(struct tar *t, struct archive_entry *e, const char *path,
 
 	archive_entry_copy_pathname(e, path);
 	archive_entry_copy_stat(e, &a->st);
+	set_mtime(e, &a->st.st_mtim);
 	/* They are not in the archive; what is there is made up. */
 	archive_entry_unset_atime(e);
 	archive_entry_unset_ctime(e);

@@ -83,6 +83,16 @@ def archives(name, kind):
                     yield os.path.join(check.group_path(g), when, shown), a
 
 
+def in_tar(pxar):
+    """What a tar stream can hold of an archive: no sockets, and no fraction
+    in the second before 1970, whose sign libarchive has no place for."""
+    records = listing.without_sockets(listing.from_expected(pxar))
+    for r in records.values():
+        if r["mtime"][0] == -1:
+            r["mtime"] = [0, 0]
+    return records
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", ["plain", "s3-bucket"])
 def test_export_trees(name, directory, tmp):
@@ -94,8 +104,7 @@ def test_export_trees(name, directory, tmp):
             export(store, path, tmp, f)
         with open(out, "rb") as f:
             got = listing.from_tar(f)
-        want = listing.without_sockets(listing.from_expected(a["pxar"]))
-        listing.assert_same(want, got, path)
+        listing.assert_same(in_tar(a["pxar"]), got, path)
         done += 1
     assert done
 
@@ -125,9 +134,7 @@ def test_export_from_s3(bucket, tmp):
             if kind == "tree":
                 with open(out, "rb") as f:
                     got = listing.from_tar(f)
-                want = listing.without_sockets(
-                    listing.from_expected(a["pxar"]))
-                listing.assert_same(want, got, path)
+                listing.assert_same(in_tar(a["pxar"]), got, path)
             else:
                 assert listing.sha256_file(out)[1] == a["content_sha256"]
             done += 1

@@ -143,8 +143,16 @@ def test_transport_is_not_damage(server, mount):
     assert e.value.errno == errno.EIO
     assert m.errors() == ""
     server.rules()
-    with open(m / LOG, "rb") as f:
-        assert len(f.read()) == 700000
+    wait_for(lambda: reads(m / LOG), 10, "it to be asked again")
+    assert m.errors() == ""
+
+
+def reads(path):
+    try:
+        with open(path, "rb") as f:
+            return len(f.read()) == 700000
+    except OSError:
+        return False
 
 
 @pytest.fixture

@@ -86,8 +86,9 @@ class Rgw:
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
             list(pool.map(put, objects))
 
-    def mark(self):
-        """The present end of the request log."""
+    def mark(self, settle=0.3):
+        """The present end of the request log, once what was begun is in."""
+        time.sleep(settle)
         return os.path.getsize(self.env["RGW_LOG"])
 
     def requests(self, since, settle=0.3):
