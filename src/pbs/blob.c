@@ -8,11 +8,15 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/num.h"
+#include "crypt/aead.h"
 #include "crypt/digest.h"
+#include "pbs/enc_key.h"
 #include "pbs/zst.h"
 
 #define MAGIC_LEN 8
 #define CRC_OFF 8
+#define IV_OFF 12
+#define TAG_OFF 28
 
 /* Format document section 2.1. */
 static const uint8_t magics[][MAGIC_LEN] = {
@@ -26,6 +30,12 @@ bool
 blob_is_encrypted(enum blob_kind kind)
 {
 	return kind == BLOB_ENC || kind == BLOB_ENC_ZSTD;
+}
+
+static bool
+is_packed(enum blob_kind kind)
+{
+	return kind == BLOB_ZSTD || kind == BLOB_ENC_ZSTD;
 }
 
 static size_t
@@ -79,9 +89,28 @@ blob_check(const void *p, size_t len)
 	return open_blob(p, len, &kind, &payload, &n);
 }
 
-int
-blob_decode(const void *p, size_t len, size_t max, struct buf **ret)
+/* What was encrypted, still packed if it was. */
+static int
+decrypt(const struct enc_key *key, const uint8_t *p, const uint8_t *payload,
+    size_t n, struct buf **ret)
 {
+	_cleanup_(buf_unrefp) struct buf *b = buf_new(n);
+	int r;
+
+	if (b == NULL)
+		return -ENOMEM;
+	r = aead_decrypt(enc_key_raw(key), p + IV_OFF, p + TAG_OFF, payload, n,
+	    b->data);
+	if (r == 0)
+		*ret = steal(&b);
+	return r;
+}
+
+int
+blob_decode_with(const void *p, size_t len, size_t max,
+    const struct enc_key *key, struct buf **ret)
+{
+	_cleanup_(buf_unrefp) struct buf *packed = NULL;
 	const uint8_t *payload;
 	enum blob_kind kind;
 	size_t n;
@@ -90,21 +119,33 @@ blob_decode(const void *p, size_t len, size_t max, struct buf **ret)
 	r = open_blob(p, len, &kind, &payload, &n);
 	if (r < 0)
 		return r;
-	if (blob_is_encrypted(kind))
+	if (blob_is_encrypted(kind) && key == NULL)
 		return -ENOKEY;
-	if (kind == BLOB_ZSTD)
-		return zst_unpack(payload, n, max, ret);
-	if (n > max)
+	if (!is_packed(kind) && n > max)
 		return -EBADMSG;
-	*ret = buf_copy(payload, n);
+	if (blob_is_encrypted(kind)) {
+		r = decrypt(key, p, payload, n, &packed);
+		if (r < 0)
+			return r;
+		payload = packed->data;
+	}
+	if (is_packed(kind))
+		return zst_unpack(payload, n, max, ret);
+	*ret = packed != NULL ? steal(&packed) : buf_copy(payload, n);
 	return *ret == NULL ? -ENOMEM : 0;
 }
 
 int
-chunk_decode(const void *p, size_t len, const struct digest *digest,
-    size_t size, struct buf **ret)
+blob_decode(const void *p, size_t len, size_t max, struct buf **ret)
 {
-	_cleanup_(buf_unrefp) struct buf *b = NULL;
+	return blob_decode_with(p, len, max, NULL, ret);
+}
+
+int
+chunk_decode_with(const void *p, size_t len, const struct digest *digest,
+    size_t size, const struct enc_key *key, struct buf **ret)
+{
+	_cleanup_(buf_unrefp) struct buf *b = NULL, *packed = NULL;
 	const uint8_t *payload;
 	enum blob_kind kind;
 	struct digest d;
@@ -114,26 +155,44 @@ chunk_decode(const void *p, size_t len, const struct digest *digest,
 	r = open_blob(p, len, &kind, &payload, &n);
 	if (r < 0)
 		return r;
-	if (blob_is_encrypted(kind))
+	if (blob_is_encrypted(kind) && key == NULL)
 		return -ENOKEY;
-	if (size > CHUNK_CONTENT_MAX)
+	if (size > CHUNK_CONTENT_MAX || (!is_packed(kind) && n != size) ||
+	    blob_is_encrypted(kind) != (key != NULL))
 		return -EBADMSG;
-	if (kind == BLOB_ZSTD) {
+	if (key != NULL) {
+		r = decrypt(key, p, payload, n, &packed);
+		if (r < 0)
+			return r;
+		payload = packed->data;
+	}
+	if (is_packed(kind)) {
 		r = zst_unpack_exact(payload, n, size, &b);
 		if (r < 0)
 			return r;
 	} else {
-		if (n != size)
-			return -EBADMSG;
-		b = buf_copy(payload, n);
+		b = packed != NULL ? steal(&packed) : buf_copy(payload, n);
 		if (b == NULL)
 			return -ENOMEM;
 	}
-	d = digest_of(b->data, b->len);
+	if (key != NULL) {
+		r = enc_key_digest(key, b->data, b->len, &d);
+		if (r < 0)
+			return r;
+	} else {
+		d = digest_of(b->data, b->len);
+	}
 	if (!digest_eq(&d, digest))
 		return -EBADMSG;
 	*ret = steal(&b);
 	return 0;
+}
+
+int
+chunk_decode(const void *p, size_t len, const struct digest *digest,
+    size_t size, struct buf **ret)
+{
+	return chunk_decode_with(p, len, digest, size, NULL, ret);
 }
 
 int

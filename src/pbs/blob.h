@@ -8,6 +8,7 @@
 
 struct buf;
 struct digest;
+struct enc_key;
 
 /*
  * DataBlob, the form of every chunk and every *.blob file: magic, CRC-32,
@@ -56,6 +57,18 @@ int blob_decode(const void *p, size_t len, size_t max, struct buf **ret);
  */
 int chunk_decode(const void *p, size_t len, const struct digest *digest,
     size_t size, struct buf **ret);
+
+/**
+ * blob_decode_with(p, len, max, key, ret), chunk_decode_with(...):
+ * The same with the key of an encrypted archive, or NULL.  The tag is checked
+ * before anything is unpacked.  A blob says itself whether it is encrypted, so
+ * a plain one is fine; a chunk that is not encrypted in an archive that is, is
+ * damage.  -EBADMSG also for a tag that is wrong.
+ */
+int blob_decode_with(const void *p, size_t len, size_t max,
+    const struct enc_key *key, struct buf **ret);
+int chunk_decode_with(const void *p, size_t len, const struct digest *digest,
+    size_t size, const struct enc_key *key, struct buf **ret);
 
 /**
  * blob_encode(p, len, compress, ret):

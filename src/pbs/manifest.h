@@ -10,6 +10,7 @@
 #include "pbs/names.h"
 
 struct buf;
+struct enc_key;
 
 /*
  * index.json.blob, decoded.  Format document section 5.  Immutable after
@@ -42,6 +43,9 @@ struct manifest {
 	char *verify_upid;	/* or NULL */
 	char *signature;	/* or NULL */
 	struct buf *json;	/* the text as it was stored: what index.json shows */
+	/* The key that it was made with, if that is at hand; borrowed.  Whoever
+	 * parses may set it before others see the manifest. */
+	const struct enc_key *key;
 };
 
 /**
@@ -62,6 +66,16 @@ void manifest_unrefp(struct manifest **m);
 /** manifest_find(m, name): the entry of that server name, or NULL. */
 const struct manifest_file *manifest_find(const struct manifest *m,
     const char *name);
+
+/**
+ * manifest_sign(m, k, ret): its signature with that key.  0, -ENOMEM.
+ * manifest_verify(m, k): 0 signed with k; 1 not signed; -EKEYREJECTED it names
+ * the fingerprint of another key; -EBADMSG the signature is not that of this
+ * manifest with k; -ENOMEM.
+ */
+int manifest_sign(const struct manifest *m, const struct enc_key *k,
+    struct digest *ret);
+int manifest_verify(const struct manifest *m, const struct enc_key *k);
 
 const char *crypt_mode_name(enum crypt_mode mode);
 

@@ -8,6 +8,7 @@
 #include "base/num.h"
 #include "crypt/digest.h"
 #include "pbs/blob.h"
+#include "pbs/enc_key.h"
 
 #define MAX_CONTENT (1u << 20)
 
@@ -31,6 +32,23 @@ with_crc(const uint8_t *p, size_t len)
 	return b;
 }
 
+/* The same for what is plain; and nobody makes a tag by chance. */
+static bool
+with_key(const struct buf *b, int plain)
+{
+	static const uint8_t raw[ENC_KEY_LEN] = {1};
+	static struct enc_key *k;
+	struct buf *content;
+	int r;
+
+	if (k == NULL && enc_key_new(raw, &k) < 0)
+		return true;
+	r = blob_decode_with(b->data, b->len, MAX_CONTENT, k, &content);
+	if (r == 0)
+		buf_unref(content);
+	return r == (plain == -ENOKEY ? -EBADMSG : plain);
+}
+
 static void
 decode(const struct buf *b)
 {
@@ -41,6 +59,7 @@ decode(const struct buf *b)
 	r = blob_decode(b->data, b->len, MAX_CONTENT, &content);
 	FUZZ_CHECK(r == 0 || r == -EBADMSG || r == -ENOKEY);
 	FUZZ_CHECK((r == -EBADMSG) || blob_check(b->data, b->len) == 0);
+	FUZZ_CHECK(with_key(b, r));
 	if (r != 0)
 		return;
 	FUZZ_CHECK(content->len <= MAX_CONTENT);

@@ -11,10 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crypt/secret.h"
 #include "pbs/blob.h"
 #include "pbs/catalog.h"
 #include "pbs/chunker.h"
+#include "pbs/enc_key.h"
 #include "pbs/index.h"
+#include "pbs/keyfile.h"
+#include "pbs/keyring.h"
 #include "pbs/manifest.h"
 #include "pbs/names.h"
 
@@ -276,6 +280,75 @@ the_rest(void **state)
 	assert_int_equal(fail_each(parse_owner, owner), 1);
 }
 
+/* From a file to a ring with its key, and back to a file. */
+static int
+use_key(void *arg)
+{
+	struct buf *b = arg;
+	struct keyfile *f = NULL, *again = NULL;
+	struct keyring *ring = NULL;
+	struct secret *text = NULL;
+	struct enc_key *k = NULL;
+	const char *why;
+	int r;
+
+	r = keyfile_parse(b->data, b->len, &f, &why);
+	if (r == 0)
+		r = keyfile_open(f, NULL, 0, &k);
+	if (r == 0)
+		r = keyfile_lock(k, KEYFILE_NONE, NULL, 0, "hint", &again);
+	if (r == 0)
+		r = keyfile_write(again, true, &text);
+	if (r == 0)
+		r = keyring_new(&ring);
+	if (r == 0)
+		r = keyring_add(ring, k);
+	keyring_unref(ring);
+	secret_free(text);
+	keyfile_free(again);
+	keyfile_free(f);
+	enc_key_unref(k);
+	return r;
+}
+
+struct locked {
+	struct buf *raw;
+	struct enc_key *key;
+};
+
+static int
+decrypt(void *arg)
+{
+	struct locked *l = arg;
+	struct buf *b;
+	int r = blob_decode_with(l->raw->data, l->raw->len, BLOB_CONTENT_MAX,
+	    l->key, &b);
+
+	if (r == 0)
+		buf_unref(b);
+	return r;
+}
+
+static void
+keys(void **state)
+{
+	struct buf *b = data_load("../keys/key-none.json");
+	struct locked l;
+	struct keyfile *f;
+	const char *why;
+
+	(void)state;
+	assert_in_range(fail_each(use_key, b), 15, 60);
+	assert_int_equal(keyfile_parse(b->data, b->len, &f, &why), 0);
+	assert_int_equal(keyfile_open(f, NULL, 0, &l.key), 0);
+	l.raw = data_load("blob/enc-zstd-big.blob");
+	assert_in_range(fail_each(decrypt, &l), 2, 10);
+	buf_unref(l.raw);
+	enc_key_unref(l.key);
+	keyfile_free(f);
+	buf_unref(b);
+}
+
 int
 main(void)
 {
@@ -283,6 +356,7 @@ main(void)
 	    cmocka_unit_test(blobs),
 	    cmocka_unit_test(manifests),
 	    cmocka_unit_test(indices),
+	    cmocka_unit_test(keys),
 	    cmocka_unit_test(the_rest),
 	};
 
