@@ -10,6 +10,7 @@ exits_of(int err)
 	switch (-err) {
 	case 0:
 		return EXIT_OK;
+	case EBADE:
 	case EBADMSG:
 		return EXIT_DAMAGED;
 	case EAGAIN:	/* throttled until the deadline was over */
@@ -35,6 +36,8 @@ exits_why(int err)
 	switch (-err) {
 	case EAGAIN:
 		return "the store asks to slow down";
+	case EBADE:
+		return "the signature of the snapshot is wrong";
 	case EBADMSG:
 		return "damaged";
 	case EDQUOT:

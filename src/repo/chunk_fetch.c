@@ -33,15 +33,15 @@ chunk_fetch(struct chunk_fetch *f, struct buf **ret)
 		return -EIO;
 	if (r < 0)
 		return r;
-	r = chunk_decode(f->raw->data, f->raw->len, &f->id.digest, f->id.size,
-	    ret);
+	r = chunk_decode_with(f->raw->data, f->raw->len, &f->id.digest,
+	    f->id.size, f->id.key, ret);
 	if (r == -EBADMSG)
 		store_verdict(f->store, key, f->raw, false);
 	return r;
 }
 
 static const char *
-what_is_wrong(const struct buf *raw)
+what_is_wrong(const struct buf *raw, const struct enc_key *key)
 {
 	enum blob_kind kind;
 
@@ -53,6 +53,11 @@ what_is_wrong(const struct buf *raw)
 		return "has no valid header";
 	if (blob_check(raw->data, raw->len) < 0)
 		return "crc is wrong";
+	if (key != NULL && !blob_is_encrypted(kind))
+		return "is not encrypted, but its archive is";
+	if (key != NULL)
+		return "is not authentic, or not what its name or the index "
+		    "says";
 	return "content is not what its name or the index says";
 }
 
@@ -62,7 +67,8 @@ chunk_fetch_report(const struct chunk_fetch *f, int err)
 	if (err == -ENOENT)
 		damage_chunk(f->damage, &f->id.digest, "is missing");
 	if (err == -EBADMSG)
-		damage_chunk(f->damage, &f->id.digest, what_is_wrong(f->raw));
+		damage_chunk(f->damage, &f->id.digest, what_is_wrong(f->raw,
+		    f->id.key));
 }
 
 void

@@ -46,7 +46,7 @@ chunk_map_find(const struct chunk_map *m, const struct chunk_id *id)
 	struct chunk_node *n;
 
 	LIST_FOREACH(n, bucket(m, id), link)
-		if (n->id.size == id->size &&
+		if (n->id.size == id->size && n->id.key == id->key &&
 		    digest_eq(&n->id.digest, &id->digest))
 			return n;
 	return NULL;

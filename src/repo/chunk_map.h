@@ -9,7 +9,7 @@
 #include "repo/chunks.h"
 
 /*
- * A hash table by digest and size.  The caller locks.  Node is embedded in what
+ * A hash table by digest, size and key.  The caller locks.  Node is embedded in what
  * the caller keeps.
  */
 struct chunk_node {

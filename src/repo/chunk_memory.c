@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/num.h"
 #include "pbs/blob.h"
+#include "pbs/enc_key.h"
 
 #define FAILED_MS 5000		/* for how long a bad chunk is remembered */
 #define FAILED_MAX 4096		/* how many of them */
@@ -24,7 +25,10 @@ chunk_is_zero(const struct chunk_id *id)
 	    0x48, 0x82, 0x1c, 0xc0, 0xde, 0x3d, 0x3a, 0xf8,
 	}};
 
-	return id->size == ZERO_LEN && digest_eq(&id->digest, &zero);
+	if (id->size != ZERO_LEN)
+		return false;
+	return id->key != NULL ? enc_key_is_zeros(id->key, &id->digest) :
+	    digest_eq(&id->digest, &zero);
 }
 
 static struct buf *

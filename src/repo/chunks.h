@@ -11,6 +11,7 @@
 
 struct buf;
 struct damage;
+struct enc_key;
 struct store;
 
 /*
@@ -54,6 +55,10 @@ void chunks_free(struct chunks *c);
 struct chunk_id {
 	struct digest digest;
 	uint32_t size;
+	/* Of an encrypted archive: what is good with one key is nothing with
+	 * another.  Borrowed, and there for as long as the chunks; NULL: not
+	 * encrypted, or no key. */
+	const struct enc_key *key;
 };
 
 /** chunk_is_zero(id): the well-known chunk of 4 MiB of zeros. */

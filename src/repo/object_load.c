@@ -11,6 +11,7 @@
 #include "base/num.h"
 #include "pbs/blob.h"
 #include "pbs/index.h"
+#include "pbs/keyring.h"
 #include "pbs/manifest.h"
 #include "repo/damage.h"
 #include "store/store.h"
@@ -59,6 +60,7 @@ object_expect_from(const struct manifest *m, const char *name,
 	const struct manifest_file *f = manifest_find(m, name);
 
 	memset(ret, 0, sizeof(*ret));
+	ret->key = m->key;
 	if (f == NULL)
 		return;
 	ret->known = true;
@@ -85,32 +87,31 @@ max_of(enum object_kind kind)
 	return TEXT_MAX;
 }
 
+static int
+expected(const struct object_load *l, struct object_expect *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	return l->expect != NULL ? l->expect(l->arg, ret) : 0;
+}
+
 /* -EBADMSG if the manifest tells otherwise. */
 static int
-compare(const struct object_load *l, uint64_t size, const struct digest *csum,
-    char why[WHY_MAX], bool *ret_size_differs)
+compare(const struct object_expect *x, uint64_t size,
+    const struct digest *csum, char why[WHY_MAX])
 {
 	char is[DIGEST_HEX_LEN + 1], should[DIGEST_HEX_LEN + 1];
-	struct object_expect x;
-	int r;
 
-	*ret_size_differs = false;
-	if (l->expect == NULL)
+	if (!x->known || (x->size == size && digest_eq(&x->csum, csum)))
 		return 0;
-	r = l->expect(l->arg, &x);
-	if (r < 0 || !x.known ||
-	    (x.size == size && digest_eq(&x.csum, csum)))
-		return r;
-	*ret_size_differs = x.size != size;
 	snprintf(why, WHY_MAX, "size %" PRIu64 " and checksum %s, but the "
 	    "manifest says size %" PRIu64 " and checksum %s",
-	    size, digest_hex(csum, is), x.size, digest_hex(&x.csum, should));
+	    size, digest_hex(csum, is), x->size, digest_hex(&x->csum, should));
 	return -EBADMSG;
 }
 
 static int
-parse_manifest(const struct buf *raw, void **ret, uint64_t *ret_cost,
-    char why[WHY_MAX])
+parse_manifest(const struct object_load *l, const struct buf *raw, void **ret,
+    uint64_t *ret_cost, char why[WHY_MAX])
 {
 	const char *text = "damaged";
 	struct manifest *m;
@@ -121,6 +122,16 @@ parse_manifest(const struct buf *raw, void **ret, uint64_t *ret_cost,
 		snprintf(why, WHY_MAX, "%s", text);
 	if (r < 0)
 		return r;
+	r = keyring_check(l->keys, m, &m->key);
+	if (r == -EBADMSG) {
+		snprintf(why, WHY_MAX, "its signature is wrong: it was not "
+		    "signed with the key that it names, or changed since");
+		r = -OBJECT_EFORGED;
+	}
+	if (r < 0) {
+		manifest_unref(m);
+		return r;
+	}
 	*ret = m;
 	*ret_cost = 4 * (uint64_t)m->json->len;
 	return 0;
@@ -129,15 +140,16 @@ parse_manifest(const struct buf *raw, void **ret, uint64_t *ret_cost,
 /*
  * A wrong checksum means that some entry of the table is wrong; which one
  * shows when its chunk is read, for a chunk proves itself.  So the rest stays
- * readable: SUSPECT, with why.  Of a wrong size nothing can be said.
+ * readable: SUSPECT, with why.  Of a wrong size nothing can be said; and with a
+ * key nobody but its owner may decide which chunks make an archive.
  */
 static int
 parse_index(const struct object_load *l, struct buf *raw, void **ret,
     uint64_t *ret_cost, char why[WHY_MAX])
 {
 	const char *text = "damaged";
+	struct object_expect e;
 	struct digest csum;
-	bool size_differs;
 	struct index *x;
 	int r;
 
@@ -147,13 +159,19 @@ parse_index(const struct object_load *l, struct buf *raw, void **ret,
 	if (r < 0)
 		return r;
 	csum = index_csum(x);
-	r = compare(l, index_size(x), &csum, why, &size_differs);
+	r = expected(l, &e);
+	if (r < 0) {
+		index_unref(x);
+		return r;
+	}
+	r = compare(&e, index_size(x), &csum, why);
 	if (r == 0 && !index_is_intact(x)) {
 		snprintf(why, WHY_MAX,
 		    "checksum of the table differs from the header's");
 		r = -EBADMSG;
 	}
-	if (r < 0 && (r != -EBADMSG || size_differs)) {
+	if (r < 0 && ((e.known && e.size != index_size(x)) ||
+	    e.key != NULL)) {
 		index_unref(x);
 		return r;
 	}
@@ -167,21 +185,26 @@ parse_blob(const struct object_load *l, const struct buf *raw, void **ret,
     uint64_t *ret_cost, char why[WHY_MAX])
 {
 	_cleanup_(buf_unrefp) struct buf *b = NULL;
+	struct object_expect e;
 	struct digest csum;
-	bool size_differs;
 	int r, decoded;
 
-	decoded = blob_decode(raw->data, raw->len, BLOB_CONTENT_MAX, &b);
+	r = expected(l, &e);
+	if (r < 0)
+		return r;
+	decoded = blob_decode_with(raw->data, raw->len, BLOB_CONTENT_MAX,
+	    e.key, &b);
 	if (decoded == -EBADMSG)
 		snprintf(why, WHY_MAX, "%s", blob_check(raw->data,
 		    raw->len) < 0 ? "header or crc is wrong" :
-		    "content cannot be unpacked");
+		    e.key != NULL ? "content is not authentic or cannot be "
+		    "unpacked" : "content cannot be unpacked");
 	if (decoded < 0 && decoded != -ENOKEY)
 		return decoded;
 	/* One that is encrypted can still be damaged. */
-	if (l->expect != NULL) {
+	if (e.known) {
 		csum = digest_of(raw->data, raw->len);
-		r = compare(l, raw->len, &csum, why, &size_differs);
+		r = compare(&e, raw->len, &csum, why);
 		if (r < 0)
 			return r;
 	}
@@ -219,7 +242,7 @@ attempt(const struct object_load *l, unsigned flags, void **ret,
 		return r;
 	switch (l->id->kind) {
 	case OBJECT_MANIFEST:
-		return parse_manifest(raw, ret, ret_cost, why);
+		return parse_manifest(l, raw, ret, ret_cost, why);
 	case OBJECT_INDEX:
 		return parse_index(l, raw, ret, ret_cost, why);
 	case OBJECT_BLOB:
@@ -232,6 +255,14 @@ attempt(const struct object_load *l, unsigned flags, void **ret,
 	return 0;
 }
 
+/* What depends on a forged manifest is not damaged itself. */
+static bool
+is_damage(const struct object_load *l, int r)
+{
+	return r == -EBADMSG ||
+	    (r == -OBJECT_EFORGED && l->id->kind == OBJECT_MANIFEST);
+}
+
 int
 object_load(const struct object_load *l, void **ret, uint64_t *ret_cost)
 {
@@ -239,7 +270,7 @@ object_load(const struct object_load *l, void **ret, uint64_t *ret_cost)
 	int r;
 
 	r = attempt(l, l->local ? STORE_LOCAL : 0, ret, ret_cost, why);
-	if (r != -EBADMSG && r != SUSPECT)
+	if (!is_damage(l, r) && r != SUSPECT)
 		return r;
 	if (r == SUSPECT)
 		index_unref(steal(ret));
@@ -247,7 +278,7 @@ object_load(const struct object_load *l, void **ret, uint64_t *ret_cost)
 	if (l->local)
 		return -EAGAIN;
 	r = attempt(l, STORE_FRESH, ret, ret_cost, why);
-	if (r == -EBADMSG || r == SUSPECT)
+	if (is_damage(l, r) || r == SUSPECT)
 		damage_object(l->damage, l->id->key, why);
 	return r == SUSPECT ? 0 : r;
 }

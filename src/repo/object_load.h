@@ -11,6 +11,7 @@ struct manifest;
 struct object_load {
 	struct store *store;
 	struct damage *damage;
+	const struct keyring *keys;	/* may be NULL */
 	const struct object_id *id;
 	bool local;		/* -EAGAIN rather than wait for the store */
 	deadline_t deadline;
@@ -23,7 +24,8 @@ struct object_load {
 /**
  * object_load(l, ret, ret_cost):
  * Fetches, parses and checks; if it is damaged, once more past all caches;
- * if it still is, it goes into the damage list and -EBADMSG comes back.
+ * if it still is, it goes into the damage list and -EBADMSG comes back, or
+ * -OBJECT_EFORGED.
  * *ret_cost is about how much memory the value takes.
  */
 int object_load(const struct object_load *l, void **ret, uint64_t *ret_cost);

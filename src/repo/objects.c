@@ -45,6 +45,7 @@ LIST_HEAD(bucket, object);
 struct objects {
 	struct store *store;		/* borrowed */
 	struct damage *damage;		/* borrowed */
+	const struct keyring *keys;	/* borrowed; may be NULL */
 	unsigned timeout_ms;
 	struct workq *prefetchers;	/* owned */
 
@@ -57,8 +58,8 @@ struct objects {
 };
 
 int
-objects_new(struct store *s, struct damage *damage, unsigned timeout_ms,
-    struct objects **ret)
+objects_new(struct store *s, struct damage *damage,
+    const struct keyring *keys, unsigned timeout_ms, struct objects **ret)
 {
 	struct objects *o;
 	int r;
@@ -68,6 +69,7 @@ objects_new(struct store *s, struct damage *damage, unsigned timeout_ms,
 		return -ENOMEM;
 	o->store = s;
 	o->damage = damage;
+	o->keys = keys;
 	o->timeout_ms = timeout_ms;
 	TAILQ_INIT(&o->lru);
 	r = workq_new("prefetch", PREFETCHERS, &o->prefetchers);
@@ -264,7 +266,8 @@ land(struct objects *o, struct object *x, int err, void *value, uint64_t cost)
 		x->state = READY;
 		x->value = object_ref(x->id.kind, value);
 		x->cost += cost;
-	} else if (err == -EBADMSG || err == -ENOENT || err == -ENOKEY) {
+	} else if (err == -EBADMSG || err == -ENOENT || err == -ENOKEY ||
+	    err == -OBJECT_EFORGED) {
 		x->state = FAILED;
 		/* It will not be less encrypted later. */
 		x->until = err == -ENOKEY ? 0 : deadline_in(FAILED_MS);
@@ -298,6 +301,7 @@ objects_get(struct objects *o, const struct object_want *w, unsigned flags,
 	const struct object_load how = {
 	    .store = o->store,
 	    .damage = o->damage,
+	    .keys = o->keys,
 	    .id = &w->id,
 	    .local = (flags & REPO_NOWAIT) != 0,
 	    .deadline = deadline,

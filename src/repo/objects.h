@@ -9,6 +9,8 @@
 #include "pbs/names.h"
 
 struct damage;
+struct enc_key;
+struct keyring;
 struct store;
 struct tree_file;
 
@@ -41,7 +43,12 @@ struct object_expect {
 	bool known;
 	uint64_t size;
 	struct digest csum;
+	const struct enc_key *key;	/* borrowed: the snapshot's, or NULL */
 };
+
+/* Of a manifest, and of all that depends on it: its key is at hand and says
+ * that somebody else has signed it. */
+#define OBJECT_EFORGED EBADE
 
 struct object_want {
 	struct object_id id;
@@ -50,8 +57,10 @@ struct object_want {
 	char name[KEY_MAX + 1];	/* server name */
 };
 
-int objects_new(struct store *s, struct damage *damage, unsigned timeout_ms,
-    struct objects **ret);
+/** objects_new(s, damage, keys, timeout_ms, ret): all borrowed; keys may be
+ * NULL. */
+int objects_new(struct store *s, struct damage *damage,
+    const struct keyring *keys, unsigned timeout_ms, struct objects **ret);
 /** objects_shutdown(o): who waits is told -ESHUTDOWN.  Shut the store down
  * first. */
 void objects_shutdown(struct objects *o);

@@ -51,7 +51,7 @@ fetch_ahead(struct readahead *ra, struct reader *r)
 		if (x.start >= ra->end ||
 		    (i > cur + 1 && x.end - ra->next > r->ahead_max))
 			return;
-		id = reader_chunk_id(&x);
+		id = reader_chunk_id(r, &x);
 		if (!chunks_prefetch(r->chunks, &id))
 			return;
 		ra->ahead = x.end;

@@ -14,7 +14,8 @@
 #include "repo/repo.h"
 
 int
-reader_new(struct chunks *c, struct index *x, struct reader **ret)
+reader_new_with(struct chunks *c, struct index *x, const struct enc_key *key,
+    struct reader **ret)
 {
 	struct chunks_stats st;
 	struct reader *r;
@@ -26,10 +27,17 @@ reader_new(struct chunks *c, struct index *x, struct reader **ret)
 	r->refs = 1;
 	r->chunks = c;
 	r->index = index_ref(x);
+	r->key = key;
 	r->size = index_size(x);
 	r->ahead_max = st.memory_limit / 4;
 	*ret = r;
 	return 0;
+}
+
+int
+reader_new(struct chunks *c, struct index *x, struct reader **ret)
+{
+	return reader_new_with(c, x, NULL, ret);
 }
 
 struct reader *
@@ -62,10 +70,13 @@ reader_index(const struct reader *r)
 }
 
 struct chunk_id
-reader_chunk_id(const struct index_chunk *x)
+reader_chunk_id(const struct reader *r, const struct index_chunk *x)
 {
 	return (struct chunk_id){
-	    .digest = x->digest, .size = (uint32_t)(x->end - x->start)};
+	    .digest = x->digest,
+	    .size = (uint32_t)(x->end - x->start),
+	    .key = r->key,
+	};
 }
 
 static bool
@@ -85,7 +96,7 @@ prefetch_rest(struct reader *r, size_t i, uint64_t end)
 
 	for (k = i + 1; k < count && k - i <= 4; k++) {
 		x = index_chunk(r->index, k);
-		id = reader_chunk_id(&x);
+		id = reader_chunk_id(r, &x);
 		if (x.start >= end || !chunks_prefetch(r->chunks, &id))
 			return;
 	}
@@ -104,7 +115,7 @@ reader_pread(struct reader *r, void *p, size_t len, uint64_t off,
 	for (i = len > 0 ? index_find(r->index, off) : 0; len > 0; i++) {
 		_cleanup_(buf_unrefp) struct buf *b = NULL;
 		struct index_chunk x = index_chunk(r->index, i);
-		struct chunk_id id = reader_chunk_id(&x);
+		struct chunk_id id = reader_chunk_id(r, &x);
 
 		if (flags & REPO_NOWAIT) {
 			err = chunks_try(r->chunks, &id, &b);
@@ -136,7 +147,7 @@ reader_hole(struct reader *r, uint64_t off, uint64_t *ret_end)
 		return -EINVAL;
 	for (i = index_find(r->index, off); i < n; i++) {
 		x = index_chunk(r->index, i);
-		id = reader_chunk_id(&x);
+		id = reader_chunk_id(r, &x);
 		if (first)
 			hole = chunk_is_zero(&id);
 		else if (chunk_is_zero(&id) != hole)
@@ -247,7 +258,7 @@ start_round(struct op *op)
 		memset(p, 0, sizeof(*p));
 		p->req.done = piece_done;
 		p->op = op;
-		p->id = reader_chunk_id(&x);
+		p->id = reader_chunk_id(op->r, &x);
 		p->skip = (size_t)(op->off - x.start);
 		p->len = MIN(op->left, (size_t)(x.end - op->off));
 		op->off += p->len;

@@ -6,8 +6,11 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+struct chunk_id;
 struct chunks;
+struct enc_key;
 struct index;
+struct index_chunk;
 
 /*
  * The stream behind an index as random-access bytes.  Immutable after
@@ -17,10 +20,17 @@ struct reader;
 
 /** reader_new(c, x, ret): c is borrowed, a reference of x is taken. */
 int reader_new(struct chunks *c, struct index *x, struct reader **ret);
+/** reader_new_with(c, x, key, ret): of an encrypted archive; key is borrowed
+ * for as long as c is. */
+int reader_new_with(struct chunks *c, struct index *x,
+    const struct enc_key *key, struct reader **ret);
 struct reader *reader_ref(struct reader *r);
 void reader_unref(struct reader *r);
 uint64_t reader_size(const struct reader *r);
 struct index *reader_index(const struct reader *r);	/* borrowed */
+/** reader_chunk_id(r, x): what to ask the chunks for. */
+struct chunk_id reader_chunk_id(const struct reader *r,
+    const struct index_chunk *x);
 
 /** reader_pread(r, p, len, off, flags): all of it, or an error; -EBADMSG also
  * past the end.  REPO_NOWAIT is understood. */

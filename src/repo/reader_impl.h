@@ -11,10 +11,10 @@ struct reader {
 	unsigned refs;		/* atomic */
 	struct chunks *chunks;	/* borrowed */
 	struct index *index;	/* shared: one reference */
+	const struct enc_key *key;	/* borrowed; NULL: not encrypted */
 	uint64_t size;
 	uint64_t ahead_max;	/* bytes of one file to have ahead at most */
 };
 
-struct chunk_id reader_chunk_id(const struct index_chunk *x);
 
 #endif

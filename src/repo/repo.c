@@ -8,10 +8,14 @@
 #include "base/clock.h"
 #include "base/lock.h"
 #include "base/log.h"
+#include "pbs/index.h"
+#include "pbs/keyring.h"
+#include "pbs/manifest.h"
 #include "repo/chunks.h"
 #include "repo/damage.h"
 #include "repo/listing.h"
 #include "repo/objects.h"
+#include "repo/reader.h"
 #include "repo/tree.h"
 #include "repo/tree_diff.h"
 #include "store/store.h"
@@ -26,6 +30,7 @@ struct repo {
 	struct chunks *chunks;		/* owned */
 	struct objects *objects;	/* owned */
 	char *name;			/* owned */
+	struct keyring *keys;		/* shared: one reference, or NULL */
 	char *listing;			/* owned; NULL: not kept */
 	unsigned timeout_ms;
 
@@ -222,6 +227,7 @@ repo_open(struct store *s, const struct repo_opts *o, struct repo **ret)
 	if (r == NULL)
 		goto err_store;
 	r->store = s;
+	r->keys = o->keys != NULL ? keyring_ref(o->keys) : NULL;
 	r->timeout_ms = o->timeout_ms != 0 ? o->timeout_ms :
 	    TIMEOUT_DEFAULT_MS;
 	pthread_mutex_init(&r->lock, NULL);
@@ -239,7 +245,8 @@ repo_open(struct store *s, const struct repo_opts *o, struct repo **ret)
 	if (err == 0)
 		err = open_tree(r, o->kept_first);
 	if (err == 0)
-		err = objects_new(s, r->damage, r->timeout_ms, &r->objects);
+		err = objects_new(s, r->damage, r->keys, r->timeout_ms,
+		    &r->objects);
 	if (err == 0)
 		err = chunks_new(s, r->damage, &chunks, &r->chunks);
 	if (err < 0) {
@@ -250,6 +257,7 @@ repo_open(struct store *s, const struct repo_opts *o, struct repo **ret)
 	return 0;
 
 err_lock:
+	keyring_unref(r->keys);
 	pthread_mutex_destroy(&r->lock);
 	free(r);
 	store_free(s);
@@ -279,6 +287,7 @@ repo_free(struct repo *r)
 	objects_free(r->objects);
 	tree_unref(r->tree);
 	damage_free(r->damage);
+	keyring_unref(r->keys);
 	store_free(r->store);
 	free(r->listing);
 	free(r->name);
@@ -404,6 +413,56 @@ repo_blob(struct repo *r, const struct tree_file *f, unsigned flags,
 	err = get_object(r, OBJECT_BLOB, f, flags, &value);
 	if (err == 0)
 		*ret = value;
+	return err;
+}
+
+const struct keyring *
+repo_keys(struct repo *r)
+{
+	return r->keys;
+}
+
+/* The key of an encrypted archive, NULL for any other. */
+static int
+key_of(struct repo *r, const struct tree_file *f, unsigned flags,
+    const struct enc_key **ret)
+{
+	const struct manifest_file *mf;
+	struct manifest *m = NULL;
+	int err;
+
+	*ret = NULL;
+	if (f->snap == NULL)
+		return 0;
+	err = repo_manifest(r, f->snap, flags, &m);
+	if (err == -EBADMSG || err == -ENOENT)
+		return 0;
+	if (err < 0)
+		return err;
+	mf = manifest_find(m, f->name);
+	if (mf != NULL && mf->crypt == CRYPT_ENCRYPT) {
+		*ret = m->key;
+		err = m->key == NULL ? -ENOKEY : 0;
+	}
+	manifest_unref(m);
+	return err;
+}
+
+int
+repo_reader(struct repo *r, const struct tree_file *f, unsigned flags,
+    struct reader **ret)
+{
+	const struct enc_key *key;
+	struct index *x = NULL;
+	int err;
+
+	err = key_of(r, f, flags, &key);
+	if (err == 0)
+		err = repo_index(r, f, flags, &x);
+	if (err < 0)
+		return err;
+	err = reader_new_with(r->chunks, x, key, ret);
+	index_unref(x);
 	return err;
 }
 

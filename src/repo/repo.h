@@ -9,7 +9,9 @@
 struct buf;
 struct chunks;
 struct index;
+struct keyring;
 struct manifest;
+struct reader;
 struct store;
 struct tree;
 struct tree_file;
@@ -28,6 +30,9 @@ struct repo_opts {
 	/* Begin with the kept listing if there is one, without asking the
 	 * store: repo_refresh then tells what changed since. */
 	bool kept_first;
+	/* What encrypted and signed snapshots are read with; borrowed, a
+	 * reference is taken; NULL: none. */
+	struct keyring *keys;
 	uint64_t memory;	/* bytes for decoded chunks; 0: 256 MiB */
 	unsigned fetchers;	/* chunks fetched at once; 0: 16 */
 	unsigned decoders;	/* 0: one a processor */
@@ -71,8 +76,10 @@ enum repo_flags {
  * Small objects, fetched when first needed; those used last stay in memory
  * within a bound, so hold on to what is in use.  Each returns a reference for
  * the caller.  Errors: -EAGAIN with REPO_NOWAIT; -EBADMSG after a second fetch
- * was no better, and it is in the damage list; -ENOENT if the store has no such
- * object; -EIO and friends of the store.
+ * was no better, and it is in the damage list; -OBJECT_EFORGED (see objects.h)
+ * likewise for a manifest whose signature is wrong, and for all that is in its
+ * snapshot; -ENOENT if the store has no such object; -EIO and friends of the
+ * store.
  */
 int repo_manifest(struct repo *r, const struct tree_snap *s, unsigned flags,
     struct manifest **ret);
@@ -81,9 +88,16 @@ int repo_manifest(struct repo *r, const struct tree_snap *s, unsigned flags,
 int repo_index(struct repo *r, const struct tree_file *f, unsigned flags,
     struct index **ret);
 /** repo_blob(r, f, flags, ret): decoded, and compared likewise.  -ENOKEY if
- * encrypted. */
+ * encrypted and its key is not there. */
 int repo_blob(struct repo *r, const struct tree_file *f, unsigned flags,
     struct buf **ret);
+/** repo_reader(r, f, flags, ret): the stream behind that index.  -ENOKEY if
+ * it is encrypted and its key is not there.  One whose manifest says nothing of
+ * it is taken for a plain one; its chunks will tell. */
+int repo_reader(struct repo *r, const struct tree_file *f, unsigned flags,
+    struct reader **ret);
+/** repo_keys(r): borrowed; NULL: none. */
+const struct keyring *repo_keys(struct repo *r);
 /** repo_text(r, f, flags, ret): owner or notes as stored, at most 1 MiB. */
 int repo_text(struct repo *r, const struct tree_file *f, unsigned flags,
     struct buf **ret);

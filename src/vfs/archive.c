@@ -9,7 +9,6 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "pbs/index.h"
 #include "pbs/pxar.h"
 #include "repo/damage.h"
 #include "repo/reader.h"
@@ -264,7 +263,6 @@ archive_open(struct vfs *v, const struct node *n, unsigned flags,
     struct archive **ret)
 {
 	struct archive *a;
-	struct index *x;
 	int r;
 
 	a = calloc(1, sizeof(*a));
@@ -281,15 +279,11 @@ archive_open(struct vfs *v, const struct node *n, unsigned flags,
 	r = name_archive(a, n);
 	if (r < 0)
 		goto err;
-	r = repo_index(v->repo, n->file, flags, &x);
+	r = repo_reader(v->repo, n->file, flags, &a->meta);
 	if (r < 0) {
 		r = r == -ENOENT ? -EIO : r;
 		goto err;
 	}
-	r = reader_new(repo_chunks(v->repo), x, &a->meta);
-	index_unref(x);
-	if (r < 0)
-		goto err;
 	r = open_parser(a, flags);
 	if (r < 0)
 		goto err;
@@ -359,7 +353,7 @@ archive_get(struct vfs *v, const struct node *n, unsigned flags,
 	int r;
 
 	if (atomic_load(&n->secret))
-		return snap_no_key(n);
+		return snap_no_key(v, n);
 	{
 		LOCK(&c->lock);
 		a = find(c, n);
@@ -367,7 +361,7 @@ archive_get(struct vfs *v, const struct node *n, unsigned flags,
 	if (a == NULL) {
 		r = archive_open(v, n, flags, &mine);
 		if (r == -ENOKEY)
-			return snap_no_key(n);
+			return snap_no_key(v, n);
 		if (r < 0)
 			return r;
 		LOCK(&c->lock);
@@ -408,7 +402,6 @@ archive_payload(struct vfs *v, struct archive *a, const struct node *n,
 {
 	const struct tree_file *f = n->archive->payload;
 	struct reader *fresh;
-	struct index *x;
 	int r;
 
 	{
@@ -420,13 +413,9 @@ archive_payload(struct vfs *v, struct archive *a, const struct node *n,
 	}
 	if (f == NULL)
 		return no_payload(a);
-	r = repo_index(v->repo, f, flags, &x);
+	r = repo_reader(v->repo, f, flags, &fresh);
 	if (r < 0)
 		return r == -ENOENT ? -EIO : r;
-	r = reader_new(repo_chunks(v->repo), x, &fresh);
-	index_unref(x);
-	if (r < 0)
-		return r;
 	LOCK(&a->lock);
 	if (a->payload == NULL)
 		a->payload = reader_ref(fresh);

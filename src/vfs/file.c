@@ -44,17 +44,13 @@ struct vfs_file {
 static int
 open_stream(struct vfs_file *f, const struct node *n, unsigned flags)
 {
-	struct index *x;
 	int r;
 
-	r = repo_index(f->v->repo, n->file, flags, &x);
+	r = repo_reader(f->v->repo, n->file, flags, &f->reader);
 	if (r < 0)
 		return r == -ENOENT ? -EIO : r;
-	r = reader_new(repo_chunks(f->v->repo), x, &f->reader);
-	index_unref(x);
-	if (r == 0)
-		f->size = reader_size(f->reader);
-	return r;
+	f->size = reader_size(f->reader);
+	return 0;
 }
 
 static int
@@ -90,7 +86,7 @@ open_node(struct vfs_file *f, struct node *n, unsigned flags)
 		if (r < 0)
 			return r;
 		if (atomic_load(&n->secret))
-			return snap_no_key(n);
+			return snap_no_key(f->v, n);
 		if (node_is_archive(n))
 			return -EISDIR;
 		if (n->archive_kind == ARCHIVE_MANIFEST)
@@ -100,7 +96,7 @@ open_node(struct vfs_file *f, struct node *n, unsigned flags)
 		else
 			r = open_stream(f, n, flags);
 		if (r == -ENOKEY)
-			return snap_no_key(n);
+			return snap_no_key(f->v, n);
 		break;
 	case NODE_LATEST:
 		return -ELOOP;

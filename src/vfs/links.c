@@ -9,7 +9,6 @@
 #include "base/log.h"
 #include "base/num.h"
 #include "pbs/catalog.h"
-#include "pbs/index.h"
 #include "pbs/pxar.h"
 #include "repo/reader.h"
 #include "repo/repo.h"
@@ -149,7 +148,6 @@ ask_catalog(struct vfs *v, const struct node *n)
 {
 	const struct tree_file *f;
 	struct reader *rd = NULL;
-	struct index *x;
 	uint64_t size;
 	void *p;
 	int r;
@@ -157,11 +155,7 @@ ask_catalog(struct vfs *v, const struct node *n)
 	f = tree_find_file(n->file->snap, "catalog.pcat1.didx");
 	if (f == NULL)
 		return -ENOENT;
-	r = repo_index(v->repo, f, 0, &x);
-	if (r < 0)
-		return r;
-	r = reader_new(repo_chunks(v->repo), x, &rd);
-	index_unref(x);
+	r = repo_reader(v->repo, f, 0, &rd);
 	if (r < 0)
 		return r;
 	size = reader_size(rd);

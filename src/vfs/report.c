@@ -97,16 +97,13 @@ first_time(struct reports *q, const struct report *p, uint64_t start)
 }
 
 static bool
-is_damaged(struct reports *q, const struct index_chunk *c)
+is_damaged(const struct report *p, const struct index_chunk *c)
 {
-	struct chunk_id id = {
-	    .digest = c->digest,
-	    .size = (uint32_t)(c->end - c->start),
-	};
+	struct chunk_id id = reader_chunk_id(p->reader, c);
 	struct buf *b = NULL;
 	int r;
 
-	r = chunks_get(repo_chunks(q->v->repo), &id, &b);
+	r = chunks_get(repo_chunks(p->q->v->repo), &id, &b);
 	if (r == 0)
 		buf_unref(b);
 	return r == -EBADMSG || r == -ENOENT;
@@ -147,7 +144,7 @@ report_run(struct work *w)
 		struct index_chunk c = index_chunk(x, i);
 
 		/* Of several chunks it is not known yet which. */
-		if (first != last && !is_damaged(p->q, &c))
+		if (first != last && !is_damaged(p, &c))
 			continue;
 		if (first_time(p->q, p, c.start))
 			report_chunk(p, &c);

@@ -6,8 +6,10 @@
 #include "base/str.h"
 #include "pbs/blob.h"
 #include "pbs/index.h"
+#include "pbs/keyring.h"
 #include "pbs/manifest.h"
 #include "repo/damage.h"
+#include "repo/objects.h"
 #include "repo/repo.h"
 #include "repo/tree.h"
 #include "vfs/node.h"
@@ -16,14 +18,28 @@
 /* What a snapshot's manifest and blobs tell of the files in it. */
 
 int
-snap_no_key(const struct node *n)
+snap_no_key(struct vfs *v, const struct node *n)
 {
-	struct str path = {0};
+	const struct tree_snap *s = node_snap(n);
+	struct str path = {0}, which = {0};
+	struct manifest *m;
 
 	node_path(n, &path);
-	log_limited(LOG_LVL_ERR, "%s: encrypted, and there is no key for it",
-	    str_get(&path));
+	if (s != NULL && repo_manifest(v->repo, s, REPO_NOWAIT, &m) == 0) {
+		if (m->key_fingerprint != NULL) {
+			str_add(&which, " of the fingerprint ");
+			str_escape(&which, m->key_fingerprint,
+			    strlen(m->key_fingerprint));
+		}
+		manifest_unref(m);
+	}
+	log_limited(LOG_LVL_ERR, "%s: encrypted, and %s key%s%s\nhint: "
+	    "keyfile=FILE gives one", str_get(&path),
+	    keyring_count(repo_keys(v->repo)) == 0 ? "there is no" :
+	    "none of those given is the", str_get(&which),
+	    which.len > 0 ? "" : " for it");
 	str_fini(&path);
+	str_fini(&which);
 	return -ENOKEY;
 }
 
@@ -67,7 +83,8 @@ learn_from_manifest(struct vfs *v, const struct manifest *m,
 		/* A blob's own header says whether it is encrypted. */
 		if (f == NULL || n->archive_kind == ARCHIVE_BLOB)
 			continue;
-		atomic_store(&n->secret, f->crypt == CRYPT_ENCRYPT);
+		atomic_store(&n->secret, f->crypt == CRYPT_ENCRYPT &&
+		    m->key == NULL);
 		atomic_store(&n->size, f->size);
 	}
 	report_missing(v, m, snap);
@@ -83,7 +100,7 @@ read_manifest(struct vfs *v, struct node *snap, unsigned flags)
 	if (!snap->snap->finished)
 		return 1;
 	r = repo_manifest(v->repo, snap->snap, flags, &m);
-	if (r == -EBADMSG || r == -ENOENT)
+	if (r == -EBADMSG || r == -ENOENT || r == -OBJECT_EFORGED)
 		return 1;
 	if (r < 0)
 		return r;
@@ -99,7 +116,7 @@ learn_index(struct vfs *v, struct node *n, unsigned flags)
 	int r;
 
 	r = repo_index(v->repo, n->file, flags, &x);
-	if (r == -EBADMSG || r == -ENOENT) {
+	if (r == -EBADMSG || r == -ENOENT || r == -OBJECT_EFORGED) {
 		/* It shows in listings; opening it says what is wrong. */
 		atomic_store(&n->size, 0);
 		return 0;
@@ -131,6 +148,7 @@ learn_blob(struct vfs *v, struct node *n, unsigned flags)
 		return 0;
 	case -EBADMSG:
 	case -ENOENT:
+	case -OBJECT_EFORGED:
 		atomic_store(&n->size, stored > BLOB_HEADER_PLAIN ?
 		    stored - BLOB_HEADER_PLAIN : 0);
 		return 0;

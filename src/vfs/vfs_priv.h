@@ -78,7 +78,7 @@ mode_t attr_type(const struct node *n);
 int snap_learn(struct vfs *v, struct node *n, unsigned flags);
 /** snap_enter(v, snap, flags): what a listing of the snapshot needs. */
 int snap_enter(struct vfs *v, struct node *snap, unsigned flags);
-/** snap_no_key(n): logs that it is encrypted; -ENOKEY. */
-int snap_no_key(const struct node *n);
+/** snap_no_key(v, n): logs that it is encrypted, and with which key; -ENOKEY. */
+int snap_no_key(struct vfs *v, const struct node *n);
 
 #endif

@@ -47,7 +47,7 @@ struct chunk_id
 sample_chunk(struct slow_store *s, size_t len, uint32_t seed)
 {
 	uint8_t *p = malloc(len);
-	struct chunk_id id;
+	struct chunk_id id = {0};
 
 	assert_non_null(p);
 	sample_bytes(p, len, seed);

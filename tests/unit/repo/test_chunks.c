@@ -131,7 +131,7 @@ static void
 second_read_costs_nothing(void **state)
 {
 	struct buf *b = NULL;
-	struct chunk_id id;
+	struct chunk_id id = {0};
 	struct fix f;
 
 	(void)state;
@@ -154,7 +154,7 @@ second_read_costs_nothing(void **state)
 static void
 what_is_local_never_reaches_the_fetchers(void **state)
 {
-	struct chunk_id id;
+	struct chunk_id id = {0};
 	struct fix f;
 
 	(void)state;
@@ -217,7 +217,7 @@ fifty_readers_are_one_get(void **state)
 static void
 a_flip_on_the_way_is_fetched_once_more(void **state)
 {
-	struct chunk_id id;
+	struct chunk_id id = {0};
 	struct fix f;
 
 	(void)state;
@@ -235,7 +235,7 @@ a_flip_on_the_way_is_fetched_once_more(void **state)
 static void
 a_local_flip_is_fetched_once_more(void **state)
 {
-	struct chunk_id id;
+	struct chunk_id id = {0};
 	struct fix f;
 
 	(void)state;
@@ -255,7 +255,7 @@ damage_is_found_told_and_remembered(void **state)
 {
 	struct str text = {0};
 	char hex[DIGEST_HEX_LEN + 1];
-	struct chunk_id id;
+	struct chunk_id id = {0};
 	struct buf *b;
 	struct fix f;
 
@@ -283,7 +283,7 @@ static void
 a_missing_chunk_is_reported(void **state)
 {
 	struct str text = {0};
-	struct chunk_id id;
+	struct chunk_id id = {0};
 	struct buf *b;
 	struct fix f;
 
@@ -308,7 +308,7 @@ a_transport_error_is_no_damage(void **state)
 	    {-EACCES, -EACCES},
 	    /* Throttled; nobody may take it for "ask again, and wait". */
 	    {-EAGAIN, -EIO}};
-	struct chunk_id id;
+	struct chunk_id id = {0};
 	struct buf *b;
 	struct fix f;
 	size_t i;
@@ -330,7 +330,7 @@ a_transport_error_is_no_damage(void **state)
 static void
 an_outage_after_a_flip_is_no_damage(void **state)
 {
-	struct chunk_id id;
+	struct chunk_id id = {0};
 	struct buf *b;
 	struct fix f;
 
@@ -590,7 +590,7 @@ who_joins_late_has_all_of_his_time(void **state)
 {
 	const struct chunks_opts o = {.timeout_ms = 600};
 	struct asked first, second;
-	struct chunk_id id;
+	struct chunk_id id = {0};
 	struct fix f;
 
 	(void)state;

@@ -213,7 +213,7 @@ pieces_are_the_chunks_themselves(void **state)
 	struct fix f;
 	const void *base = NULL;
 	struct index_chunk x;
-	struct chunk_id id;
+	struct chunk_id id = {0};
 	struct buf *b;
 
 	(void)state;
