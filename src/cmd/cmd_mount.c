@@ -97,7 +97,9 @@ serve(struct mounting *mt)
 	};
 	int r, status;
 
-	status = stack_open_store(&mt->m.s);
+	status = stack_open_keys(&mt->m.s);
+	if (status == EXIT_OK)
+		status = stack_open_store(&mt->m.s);
 	if (status == EXIT_OK)
 		status = stack_open_repo(&mt->m.s, false);
 	if (status == EXIT_OK)

@@ -31,6 +31,8 @@ static const struct command commands[] = {
 	"look for new and removed snapshots", cmd_refresh},
     {"status", CMD_STATUS, 1, 1, "MOUNTPOINT",
 	"requests, cache, errors of a mount", cmd_status},
+    {"key", CMD_KEY, 1, 4, "ACTION FILE...", "create and inspect encryption keys",
+	cmd_key},
 };
 
 static void

@@ -26,6 +26,7 @@ int cmd_cat(struct options *o, char **args, int n);
 int cmd_export(struct options *o, char **args, int n);
 int cmd_check(struct options *o, char **args, int n);
 int cmd_refresh(struct options *o, char **args, int n);
+int cmd_key(struct options *o, char **args, int n);
 int cmd_status(struct options *o, char **args, int n);
 
 /** mount_helper(argc, argv): mount.pbs3fs as mount(8) calls it. */

@@ -115,6 +115,19 @@ form_of(enum option_type t)
 	}
 }
 
+static int
+add_path(char **list, const char *value)
+{
+	char *both;
+
+	if (asprintf(&both, "%s%s%s", *list != NULL ? *list : "",
+	    *list != NULL ? ":" : "", value) < 0)
+		return -ENOMEM;
+	free(*list);
+	*list = both;
+	return 0;
+}
+
 /* Into *n for numbers, else into the field itself. */
 static int
 parse(struct options *o, const struct option_def *d, const char *value,
@@ -133,6 +146,8 @@ parse(struct options *o, const struct option_def *d, const char *value,
 		free(*(char **)p);
 		*(char **)p = copy;
 		return 0;
+	case OPTION_PATHS:
+		return add_path(p, value);
 	case OPTION_SIZE:
 		return num_size(value, n);
 	case OPTION_DURATION:
@@ -173,6 +188,9 @@ option_set(struct options *o, const struct option_def *d, const char *value,
 	}
 	if (by < *source)
 		return 0;
+	/* What a higher source says replaces all of a lower one. */
+	if (d->type == OPTION_PATHS && by > *source)
+		free(steal((char **)field(o, d)));
 	r = parse(o, d, value == NULL ? "yes" : value, &n);
 	if (r == 0 && is_number(d)) {
 		if (n < d->min || (d->max != 0 && n > d->max))
@@ -254,7 +272,8 @@ void
 options_fini(struct options *o)
 {
 	for (size_t i = 0; i < option_count; i++)
-		if (option_table[i].type == OPTION_TEXT) {
+		if (option_table[i].type == OPTION_TEXT ||
+		    option_table[i].type == OPTION_PATHS) {
 			char **p = field(o, &option_table[i]);
 
 			free(*p);

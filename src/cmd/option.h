@@ -26,9 +26,10 @@ enum {
 	CMD_CHECK = 32,
 	CMD_REFRESH = 64,
 	CMD_STATUS = 128,
+	CMD_KEY = 256,
 	CMD_READ = CMD_LS | CMD_CAT | CMD_EXPORT,
 	CMD_STORE = CMD_MOUNT | CMD_READ | CMD_CHECK | CMD_REFRESH,
-	CMD_ALL = CMD_STORE | CMD_UMOUNT | CMD_STATUS,
+	CMD_ALL = CMD_STORE | CMD_UMOUNT | CMD_STATUS | CMD_KEY,
 };
 
 /* Who set an option; a higher one is not overridden by a lower one. */
@@ -52,6 +53,9 @@ struct options {
 	double request_rate;
 	uint64_t rate_in, rate_out, max_requests, max_download;
 	char *fault;
+	/* what decrypts it */
+	char *keyfile, *passphrase_file, *new_passphrase_file, *kdf, *hint;
+	uint64_t passphrase_fd;
 	/* what is kept here */
 	char *cache, *state;
 	uint64_t cache_size, cache_floor, memory, fetchers, decoders;
@@ -76,6 +80,7 @@ struct options {
 enum option_type {
 	OPTION_FLAG,		/* bool; the value may be left out */
 	OPTION_TEXT,		/* char *, owned */
+	OPTION_PATHS,		/* char *, owned: each use adds one, with ":" */
 	OPTION_SIZE,		/* uint64_t */
 	OPTION_DURATION,	/* uint64_t, ms */
 	OPTION_NUMBER,		/* uint64_t */

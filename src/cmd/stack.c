@@ -12,7 +12,9 @@
 #include "base/num.h"
 #include "cmd/cache_dir.h"
 #include "cmd/exits.h"
+#include "cmd/keys.h"
 #include "cmd/option.h"
+#include "pbs/keyring.h"
 #include "repo/repo.h"
 #include "s3/cred.h"
 #include "s3/s3.h"
@@ -167,6 +169,12 @@ add_filters(struct stack *s)
 }
 
 int
+stack_open_keys(struct stack *s)
+{
+	return keys_load(s->o, &s->keys);
+}
+
+int
 stack_open_store(struct stack *s)
 {
 	int r;
@@ -219,6 +227,7 @@ int
 stack_open_repo(struct stack *s, bool kept_first)
 {
 	struct repo_opts ro = {
+	    .keys = s->keys,
 	    .name = s->t.name,
 	    .memory = s->o->memory,
 	    .fetchers = (unsigned)s->o->fetchers,
@@ -271,6 +280,8 @@ stack_open(struct stack *s, struct options *o, const char *store)
 
 	status = stack_name(s, o, store);
 	if (status == EXIT_OK)
+		status = stack_open_keys(s);
+	if (status == EXIT_OK)
 		status = stack_open_store(s);
 	if (status == EXIT_OK)
 		status = stack_open_repo(s, false);
@@ -311,6 +322,7 @@ stack_close(struct stack *s)
 	s->s3 = NULL;
 	s3_cred_free(s->cred);
 	s->cred = NULL;
+	keyring_unref(steal(&s->keys));
 	target_fini(&s->t);
 	free(steal(&s->cache_dir));
 }

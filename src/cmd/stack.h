@@ -5,6 +5,7 @@
 #include "cmd/target.h"
 #include "store/store.h"
 
+struct keyring;
 struct options;
 struct repo;
 struct s3;
@@ -21,6 +22,7 @@ struct stack {
 	struct target t;
 	struct s3_cred *cred;	/* owned */
 	struct s3 *s3;		/* borrowed; NULL for a directory */
+	struct keyring *keys;	/* owned; NULL: none */
 	struct store *store;	/* owned by repo once there is one */
 	struct repo *repo;	/* owned */
 	struct vfs *vfs;	/* owned */
@@ -30,6 +32,9 @@ struct stack {
 
 /** stack_name(s, o, store): which store it is, nothing opened yet. */
 int stack_name(struct stack *s, struct options *o, const char *store);
+/** stack_open_keys: what keyfile names, for who reads contents; somebody may
+ * have to type, so before the store is asked anything. */
+int stack_open_keys(struct stack *s);
 /** stack_open_store: backend, limits, faults, log; no cache. */
 int stack_open_store(struct stack *s);
 /** stack_open_repo: the cache, and the listing of the datastore; the kept one
