@@ -47,6 +47,8 @@ def header(magic, csum, uuid=b"\x11" * 16, ctime=1700000000, tail=b""):
 
 class Store:
     """A datastore in a directory."""
+    crypt = "none"
+
     def __init__(self, path):
         self.path = path
         os.makedirs(os.path.join(path, ".chunks"), exist_ok=True)
@@ -92,7 +94,8 @@ class Snapshot:
             f.write(data)
 
     def _list(self, name, size, csum):
-        self.files.append({"crypt-mode": "none", "csum": csum.hex(),
+        self.files.append({"crypt-mode": self.store.crypt,
+                           "csum": csum.hex(),
                            "filename": name, "size": size})
 
     def blob(self, name, data, kind="auto"):
@@ -136,12 +139,15 @@ class Snapshot:
         self._write(name, header(DIDX, csum) + body)
         self._list(name, entries[-1][0] if entries else 0, csum)
 
-    def finish(self, **more):
+    def manifest(self):
         stamp = calendar.timegm(time.strptime(self.when,
                                               "%Y-%m-%dT%H:%M:%SZ"))
-        doc = {"backup-id": self.ident, "backup-time": stamp,
-               "backup-type": self.kind, "files": self.files,
-               "signature": None, "unprotected": {}}
+        return {"backup-id": self.ident, "backup-time": stamp,
+                "backup-type": self.kind, "files": self.files,
+                "signature": None, "unprotected": {}}
+
+    def finish(self, **more):
+        doc = self.manifest()
         doc.update(more)
         self._write("index.json.blob",
                     blob(json.dumps(doc, indent=2).encode()))
