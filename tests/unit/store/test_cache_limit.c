@@ -482,6 +482,7 @@ the_log_stays_short(void **state)
 	assert_int_equal(stat(scratch_path(*state, "cache/cache-log"), &st), 0);
 	assert_true(st.st_size < 2 * CACHE_LOG_MIN);
 	g = rig_open(*state, MIB, 0);
+	rig_settle(&g);
 	rig_in_limit(&g);
 	assert_true(rig_stats(&g).chunks > 50);
 	assert_int_equal(rig_stats(&g).chunks, rig_count_chunks(g.dir));
