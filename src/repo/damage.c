@@ -22,14 +22,15 @@ struct finding {
 	char *why;		/* owned */
 	struct place *places;	/* owned */
 	size_t n_places;
-	size_t n_more;		/* places beyond DAMAGE_PATHS_MAX */
+	size_t n_more;		/* places that were not kept */
 };
 
 struct damage {
 	pthread_mutex_t lock;	/* guards all below */
 	struct finding *list;	/* owned; in the order they were found */
 	size_t n;
-	size_t n_more;		/* findings beyond DAMAGE_MAX */
+	size_t n_more;		/* findings that were not kept */
+	size_t bytes;		/* of all that is kept */
 };
 
 int
@@ -83,30 +84,58 @@ find(struct damage *d, const struct digest *digest, const char *key)
 	return NULL;
 }
 
+/* Whether n more bytes may be kept; they count from then on. */
+static bool
+reserve(struct damage *d, size_t n)
+{
+	if (n > DAMAGE_BYTES_MAX - d->bytes)
+		return false;
+	d->bytes += n;
+	return true;
+}
+
+static void
+set_why(struct damage *d, struct finding *f, const char *why)
+{
+	size_t old = strlen(f->why), len = strlen(why);
+	char *copy;
+
+	if (streq(f->why, why) || !reserve(d, len))
+		return;
+	copy = strdup(why);
+	if (copy == NULL) {
+		d->bytes -= len;
+		return;
+	}
+	free(f->why);
+	f->why = copy;
+	d->bytes -= old;
+}
+
 /* True if this was not known before. */
 static bool
 record(struct damage *d, const struct digest *digest, const char *key,
     const char *why)
 {
 	struct finding *f, *p;
-	char *copy;
+	size_t bytes = sizeof(*f) + strlen(why) + 1;
 
 	LOCK(&d->lock);
 	f = find(d, digest, key);
 	if (f != NULL) {
-		if (!streq(f->why, why) && (copy = strdup(why)) != NULL) {
-			free(f->why);
-			f->why = copy;
-		}
+		set_why(d, f, why);
 		return false;
 	}
-	if (d->n >= DAMAGE_MAX) {
+	if (key != NULL)
+		bytes += strlen(key) + 1;
+	if (d->n >= DAMAGE_MAX || !reserve(d, bytes)) {
 		d->n_more++;
 		return true;
 	}
 	/* Out of memory: the finding is still counted. */
 	p = reallocarray(d->list, d->n + 1, sizeof(*p));
 	if (p == NULL) {
+		d->bytes -= bytes;
 		d->n_more++;
 		return true;
 	}
@@ -121,6 +150,7 @@ record(struct damage *d, const struct digest *digest, const char *key,
 	if (f->why == NULL || (key != NULL && f->key == NULL)) {
 		free(f->why);
 		free(f->key);
+		d->bytes -= bytes;
 		d->n_more++;
 		return true;
 	}
@@ -144,7 +174,7 @@ damage_chunk_path(struct damage *d, const struct digest *digest,
 {
 	struct place *p;
 	struct finding *f;
-	size_t i;
+	size_t i, bytes = sizeof(*p) + strnlen(path, DAMAGE_PATH_LEN) + 1;
 
 	LOCK(&d->lock);
 	f = find(d, digest, NULL);
@@ -154,9 +184,13 @@ damage_chunk_path(struct damage *d, const struct digest *digest,
 		if (f->places[i].off == off && f->places[i].len == len &&
 		    strncmp(f->places[i].path, path, DAMAGE_PATH_LEN) == 0)
 			return;
-	p = f->n_places < DAMAGE_PATHS_MAX ?
-	    reallocarray(f->places, f->n_places + 1, sizeof(*p)) : NULL;
+	if (f->n_places >= DAMAGE_PATHS_MAX || !reserve(d, bytes)) {
+		f->n_more++;
+		return;
+	}
+	p = reallocarray(f->places, f->n_places + 1, sizeof(*p));
 	if (p == NULL) {
+		d->bytes -= bytes;
 		f->n_more++;
 		return;
 	}
@@ -165,10 +199,12 @@ damage_chunk_path(struct damage *d, const struct digest *digest,
 	p->path = strndup(path, DAMAGE_PATH_LEN);
 	p->off = off;
 	p->len = len;
-	if (p->path == NULL)
+	if (p->path == NULL) {
+		d->bytes -= bytes;
 		f->n_more++;
-	else
+	} else {
 		f->n_places++;
+	}
 }
 
 void

@@ -10,12 +10,14 @@
 struct str;
 
 /*
- * What was found damaged or missing since start, for .pbs3fs/errors.  Bounded:
- * after DAMAGE_MAX entries only a count grows.  Any thread.
+ * What was found damaged or missing since start, for .pbs3fs/errors.  Bounded
+ * in number and, as names come from the store, in bytes: what is beyond one of
+ * the bounds is counted and not kept.  Any thread.
  */
 #define DAMAGE_MAX 4096
 #define DAMAGE_PATHS_MAX 64	/* per chunk */
 #define DAMAGE_PATH_LEN 4096	/* of a path; the rest is left out */
+#define DAMAGE_BYTES_MAX ((size_t)8 << 20)	/* of all that is kept */
 
 struct damage;
 
@@ -39,7 +41,8 @@ size_t damage_count(struct damage *d);
  *      <path> bytes <off>-<end>
  *      (<n> more)
  *  object <key> <why>
- *  (<n> more) */
+ *  (<n> more)
+ * The last line of a chunk, and of all, is there if some were not kept. */
 void damage_text(struct damage *d, struct str *out);
 
 #endif

@@ -101,6 +101,37 @@ the_list_is_bounded_and_the_count_is_not(void **state)
 	damage_free(d);
 }
 
+/* As many long paths as there may be would be 1 GiB. */
+static void
+its_memory_is_bounded(void **state)
+{
+	char path[DAMAGE_PATH_LEN + 1] = "";
+	struct damage *d;
+	struct str s = {0};
+	struct digest x;
+	unsigned i, k;
+
+	(void)state;
+	memset(path, 'p', DAMAGE_PATH_LEN);
+	assert_int_equal(damage_new(&d), 0);
+	for (i = 0; i < 100; i++) {
+		x = digest_no(i);
+		damage_chunk(d, &x, "is missing");
+		for (k = 0; k < DAMAGE_PATHS_MAX; k++)
+			damage_chunk_path(d, &x, path, k, 1);
+	}
+	damage_object(d, path, path);
+	assert_int_equal(damage_count(d), 101);
+	damage_text(d, &s);
+	assert_in_range(s.len, DAMAGE_BYTES_MAX / 2, DAMAGE_BYTES_MAX);
+	assert_non_null(strstr(str_get(&s), "\nchunk 0001" REST
+	    " is missing\n    ppp"));
+	assert_non_null(strstr(str_get(&s), "\nchunk 0028" REST
+	    " is missing\n    (64 more)\n"));
+	str_fini(&s);
+	damage_free(d);
+}
+
 static void
 ranges_do_not_wrap(void **state)
 {
@@ -122,6 +153,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(text_has_a_line_per_finding),
 	    cmocka_unit_test(the_list_is_bounded_and_the_count_is_not),
+	    cmocka_unit_test(its_memory_is_bounded),
 	    cmocka_unit_test(ranges_do_not_wrap),
 	};
 
