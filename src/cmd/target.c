@@ -14,8 +14,6 @@
 
 #define S3_SCHEME "s3://"
 
-static const char lower_digits[] = "abcdefghijklmnopqrstuvwxyz0123456789";
-
 static bool
 is_bucket(const char *s)
 {
@@ -25,7 +23,7 @@ is_bucket(const char *s)
 	return n >= 3 && n <= 255 &&
 	    strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 		      "0123456789.-_") == n &&
-	    strchr(lower_digits, s[n - 1]) != NULL;
+	    strchr(".-_", s[n - 1]) == NULL;
 }
 
 static bool

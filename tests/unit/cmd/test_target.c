@@ -110,6 +110,10 @@ urls_and_paths(void **state)
 	assert_string_equal(t.datastore, "store1");
 	assert_string_equal(f->o.region, "eu");
 	target_fini(&t);
+	assert_int_equal(target_parse("s3://Old_Bucket.A/store1", &f->o, &t),
+	    0);
+	assert_string_equal(t.bucket, "Old_Bucket.A");
+	target_fini(&t);
 	assert_int_equal(target_parse("/srv/any where", &f->o, &t), 0);
 	assert_false(t.is_s3);
 	assert_string_equal(t.path, "/srv/any where");
@@ -124,6 +128,7 @@ what_is_no_store(void **state)
 	    "", "s3://", "s3://bucket", "s3://bucket/", "s3:///store",
 	    "s3://ab/store", "s3://bucket/a/b", "s3://bucket/..",
 	    "s3://bucket/a b", "s3://bu cket/store", "s3://bucket/-x",
+	    "s3://bucket-/store", "s3://bucket./store", "s3://bucket_/store",
 	    "relative/path", "unknown", "[one]",
 	};
 	struct fixture *f = *state;
