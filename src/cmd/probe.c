@@ -97,8 +97,9 @@ connect_s3(struct stack *s, struct probe p[PROBES])
 		    skew < 0 ? "ahead of the server" : "behind the server",
 		    llabs(skew) < SKEW_ODD ? "" : ", set it");
 	if (str_starts(endpoint, "http://"))
-		set(&p[PROBE_TLS], PROBE_NO, "plain http: keys are not sent, "
-		    "but all data can be read on the way");
+		set(&p[PROBE_TLS], PROBE_NO, "plain http: the secret key is "
+		    "not sent, but a session token and all data can be read "
+		    "on the way");
 	else if (r == -EKEYREJECTED)
 		fail(&p[PROBE_TLS], r);
 	else if (p[PROBE_CLOCK].result != PROBE_SKIPPED)	/* an answer */
