@@ -20,6 +20,7 @@
 #define OUTPUT_MAX ((size_t)64 * 1024)
 #define WORDS_MAX 64
 #define REAP_MS 10
+#define NOT_FOUND 127
 
 /*
  * The program in a process group of its own, so that it can be ended with all
@@ -113,7 +114,12 @@ wait_for(pid_t pid, deadline_t deadline)
 	}
 	if (r < 0)
 		return -errno;
-	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EIO;
+	if (!WIFEXITED(status))
+		return -EIO;
+	/* As shells say it, and posix_spawn where it cannot tell us. */
+	if (WEXITSTATUS(status) == NOT_FOUND)
+		return -ENOENT;
+	return WEXITSTATUS(status) == 0 ? 0 : -EIO;
 }
 
 static int

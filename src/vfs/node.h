@@ -88,6 +88,7 @@ struct nodes {
 	struct node_archive *archives;	/* sorted by base */
 	size_t n_archives;
 	uint64_t bytes;		/* logical size, estimated from the listing */
+	int64_t since;		/* the first listing: the time of what has none */
 };
 
 /**

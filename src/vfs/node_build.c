@@ -338,7 +338,7 @@ add_ns(struct nodes *t, struct node *n, bool all)
 				c->ns = ns;
 		}
 	if (n->parent == NULL)
-		(void)kids_add(&k, NODE_CTL, ".pbs3fs", t->tree->listed_at);
+		(void)kids_add(&k, NODE_CTL, ".pbs3fs", t->since);
 	r = kids_finish(&k, n);
 	if (r < 0)
 		return r;
@@ -354,7 +354,7 @@ add_ns(struct nodes *t, struct node *n, bool all)
 		n->mtime = MAX(n->mtime, c->mtime);
 	}
 	c = n->parent == NULL ? node_child(n, ".pbs3fs") : NULL;
-	return c != NULL ? add_ctl(c, t->tree->listed_at) : 0;
+	return c != NULL ? add_ctl(c, t->since) : 0;
 }
 
 static int
@@ -395,7 +395,7 @@ add_all(struct nodes *t, bool all)
 	/* Where there is no backup at all, some time that makes sense. */
 	for (n = t->root; n != NULL; n = node_next(n))
 		if (n->mtime == 0)
-			n->mtime = t->tree->listed_at;
+			n->mtime = t->since;
 	return 0;
 }
 
@@ -431,6 +431,8 @@ nodes_build(struct tree *tree, bool all, struct nodes *old,
 		return -ENOMEM;
 	t->refs = 1;
 	t->tree = tree_ref(tree);
+	/* Not that of each listing, or every refresh would change something. */
+	t->since = old != NULL ? old->since : tree->listed_at;
 	t->root = calloc(1, sizeof(*t->root));
 	if (t->root == NULL)
 		goto err;

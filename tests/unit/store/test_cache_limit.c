@@ -47,7 +47,7 @@ struct load {
 static void
 use_cache(struct load *l, uint64_t *x, unsigned ops)
 {
-	char key[80];
+	char key[80] = "";
 
 	for (unsigned i = 0; i < ops; i++) {
 		unsigned n;

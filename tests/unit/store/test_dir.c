@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
+#include <linux/openat2.h>
 #include <linux/seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -421,11 +422,12 @@ forbid_openat2(void)
 	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
 	const struct sock_fprog prog = {ARRAY_SIZE(code), code};
+	const struct open_how how = {0};
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
 	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog) < 0)
 		return -errno;
-	return syscall(SYS_openat2, -1, "", NULL, 0) < 0 && errno == ENOSYS
+	return syscall(SYS_openat2, -1, "", &how, sizeof(how)) < 0 && errno == ENOSYS
 		   ? 0
 		   : -EIO;
 }
