@@ -11,6 +11,7 @@ struct target;
  * pbs_conf_load(dir, datastore, o, t):
  * Look up a datastore in the backup server's own datastore.cfg and, if it is
  * in S3, its endpoint in s3.cfg, which must not be readable for everybody.
+ * Format document section 9.1.
  * Sets options in o as a section of our own file would, and t.  -ENOENT if
  * there is no such datastore; all errors with a message.
  */

@@ -10,7 +10,8 @@ struct pxar_entry;
 
 /*
  * POSIX ACLs between pxar records and the kernel's xattr form
- * (system.posix_acl_access and system.posix_acl_default).
+ * (system.posix_acl_access and system.posix_acl_default).  Format document
+ * section 7.3.
  */
 
 /** acl_access(e, ret), acl_default(e, ret): the xattr value; 1 if the entry
