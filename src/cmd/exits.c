@@ -4,22 +4,20 @@
 #include <errno.h>
 #include <string.h>
 
+#include "repo/repo.h"
+
 int
 exits_of(int err)
 {
+	if (repo_is_outage(err))
+		return EXIT_UNREACHABLE;
 	switch (-err) {
 	case 0:
 		return EXIT_OK;
 	case EBADE:
 	case EBADMSG:
 		return EXIT_DAMAGED;
-	case EAGAIN:	/* throttled until the deadline was over */
-	case ECONNREFUSED:
-	case EHOSTDOWN:
-	case EHOSTUNREACH:
 	case EKEYREJECTED:	/* not the server that was expected */
-	case ENETUNREACH:
-	case ETIMEDOUT:
 		return EXIT_UNREACHABLE;
 	case EACCES:
 	case ENOKEY:

@@ -142,20 +142,20 @@ out:
 	return err;
 }
 
-/* Errors that say nothing of the datastore, only that nobody answered. */
-static bool
-is_outage(int err)
+bool
+repo_is_outage(int err)
 {
 	switch (err) {
+	case -EAGAIN:	/* throttled until the deadline was over */
+	case -ECONNABORTED:
+	case -ECONNREFUSED:
+	case -ECONNRESET:
 	case -EHOSTDOWN:
 	case -EHOSTUNREACH:
 	case -ENETDOWN:
+	case -ENETRESET:
 	case -ENETUNREACH:
-	case -ECONNREFUSED:
-	case -ECONNRESET:
 	case -ETIMEDOUT:
-	case -EAGAIN:
-	case -EIO:
 		return true;
 	default:
 		return false;
@@ -199,7 +199,10 @@ open_tree(struct repo *r, bool kept_first)
 	if (kept_first && r->listing != NULL && load_kept(r, &r->tree) == 0)
 		return 0;
 	err = list_tree(r, &r->tree);
-	if (err == 0 || !is_outage(err) || r->listing == NULL)
+	/* A disk that fails, an answer that makes no sense: neither says
+	 * that anything is gone. */
+	if (err == 0 || (!repo_is_outage(err) && err != -EIO) ||
+	    r->listing == NULL)
 		return err;
 	if (load_kept(r, &r->tree) < 0)
 		return err;

@@ -55,6 +55,9 @@ struct chunks *repo_chunks(struct repo *r);	/* borrowed */
 struct damage *repo_damage(struct repo *r);	/* borrowed */
 /** repo_tree(r): the hierarchy as last listed; a reference for the caller. */
 struct tree *repo_tree(struct repo *r);
+/** repo_is_outage(err): a negative errno that says nothing of the datastore,
+ * only that the store did not answer. */
+bool repo_is_outage(int err);
 /** repo_is_offline(r): the last listing came from the kept one. */
 bool repo_is_offline(struct repo *r);
 
