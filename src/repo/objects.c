@@ -289,15 +289,16 @@ struct fetch {
 	struct objects *o;
 	const struct object_want *want;
 	unsigned flags;
+	deadline_t deadline;
 };
 
 /* Recursion ends here: a manifest is in no manifest. */
-int
-objects_get(struct objects *o, const struct object_want *w, unsigned flags,
-    void **ret)
+static int
+get_until(struct objects *o, const struct object_want *w, unsigned flags,
+    deadline_t deadline, void **ret)
 {
-	deadline_t deadline = deadline_in(o->timeout_ms);
-	struct fetch f = {.o = o, .want = w, .flags = flags};
+	struct fetch f = {.o = o, .want = w, .flags = flags,
+	    .deadline = deadline};
 	const struct object_load how = {
 	    .store = o->store,
 	    .damage = o->damage,
@@ -340,7 +341,7 @@ expect(void *arg, struct object_expect *ret)
 	int r;
 
 	memset(ret, 0, sizeof(*ret));
-	r = objects_get(f->o, &w, f->flags, &m);
+	r = get_until(f->o, &w, f->flags, f->deadline, &m);
 	/* A snapshot without a good manifest can still be read, unchecked. */
 	if (r == -EBADMSG || r == -ENOENT || r == -ENOKEY)
 		return 0;
@@ -349,6 +350,13 @@ expect(void *arg, struct object_expect *ret)
 	object_expect_from(m, f->want->name, ret);
 	object_unref(OBJECT_MANIFEST, m);
 	return 0;
+}
+
+int
+objects_get(struct objects *o, const struct object_want *w, unsigned flags,
+    void **ret)
+{
+	return get_until(o, w, flags, deadline_in(o->timeout_ms), ret);
 }
 
 struct prefetch {

@@ -71,7 +71,7 @@ int object_want_file(struct object_want *w, enum object_kind kind,
     const struct tree_file *f);
 
 /** objects_get(o, w, flags, ret): flags are those of repo.h.  The caller owns
- * a reference of the kind's type. */
+ * a reference of the kind's type.  One timeout is for it and its manifest. */
 int objects_get(struct objects *o, const struct object_want *w,
     unsigned flags, void **ret);
 

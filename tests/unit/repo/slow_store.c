@@ -23,10 +23,18 @@ take_error(struct slow_store *s)
 	return s->error;
 }
 
-static int
-wait_if_held(struct slow_store *s, const bool *hold, deadline_t deadline)
+static bool
+is_meant(const struct slow_store *s, const char *key)
 {
-	while (*hold && !s->down)
+	return s->only == NULL || strstr(key, s->only) != NULL;
+}
+
+/* key: NULL for a listing. */
+static int
+wait_if_held(struct slow_store *s, const bool *hold, const char *key,
+    deadline_t deadline)
+{
+	while (*hold && !s->down && (key == NULL || is_meant(s, key)))
 		if (cond_wait_until(&s->change, &s->lock, deadline) < 0)
 			return -ETIMEDOUT;
 	return s->down ? -ESHUTDOWN : 0;
@@ -54,8 +62,8 @@ slow_get(struct store *st, const char *key, const struct store_get *how,
 	s->now++;
 	s->most = s->now > s->most ? s->now : s->most;
 	pthread_cond_broadcast(&s->change);
-	mine = s->only == NULL || strstr(key, s->only) != NULL;
-	r = mine ? wait_if_held(s, &s->hold, how->deadline) : 0;
+	mine = is_meant(s, key);
+	r = wait_if_held(s, &s->hold, key, how->deadline);
 	s->now--;
 	if (r == 0 && mine)
 		r = take_error(s);
@@ -100,7 +108,7 @@ slow_list(struct store *st, const char *prefix, const char *start_after,
 	pthread_mutex_lock(&s->lock);
 	s->lists++;
 	pthread_cond_broadcast(&s->change);
-	r = wait_if_held(s, &s->hang_list, deadline_in(10000));
+	r = wait_if_held(s, &s->hang_list, NULL, deadline_in(10000));
 	if (r == 0)
 		r = take_error(s);
 	pthread_mutex_unlock(&s->lock);

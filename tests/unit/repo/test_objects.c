@@ -512,6 +512,46 @@ a_wait_for_another_ends_at_its_own_deadline(void **state)
 	repo_free(a.r);
 }
 
+static void *
+get_index(void *arg)
+{
+	struct many *a = arg;
+	struct tree *t = repo_tree(a->r);
+	struct index *x;
+	int r = repo_index(a->r, sample_file(t, "disk.img.fidx"), 0, &x);
+
+	if (r == 0)
+		index_unref(x);
+	tree_unref(t);
+	return (void *)(intptr_t)r;
+}
+
+static void
+an_index_and_its_manifest_share_a_deadline(void **state)
+{
+	const struct repo_opts o = {.timeout_ms = 1000};
+	struct slow_store *s = sample_store();
+	struct many a = {0};
+	pthread_t thread;
+	uint64_t start = clock_mono_ms();
+	void *ret;
+
+	(void)state;
+	assert_int_equal(repo_open(&s->s, &o, &a.r), 0);
+	slow_store_set(s, &s->hold, true);
+	assert_int_equal(pthread_create(&thread, NULL, get_index, &a), 0);
+	slow_store_await(s, &s->gets, 1);
+	usleep(700 * 1000);
+	pthread_mutex_lock(&s->lock);
+	s->only = "index.json.blob";
+	pthread_cond_broadcast(&s->change);
+	pthread_mutex_unlock(&s->lock);
+	pthread_join(thread, &ret);
+	assert_ptr_equal(ret, (void *)(intptr_t)-ETIMEDOUT);
+	assert_in_range(clock_mono_ms() - start, 950, 1600);
+	repo_free(a.r);
+}
+
 int
 main(void)
 {
@@ -532,6 +572,7 @@ main(void)
 	    cmocka_unit_test(text_is_bounded),
 	    cmocka_unit_test(shutdown_ends_all_waits),
 	    cmocka_unit_test(a_wait_for_another_ends_at_its_own_deadline),
+	    cmocka_unit_test(an_index_and_its_manifest_share_a_deadline),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
