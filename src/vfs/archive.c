@@ -43,12 +43,14 @@ struct archive {
 	struct reader *payload;		/* shared; NULL until needed */
 	LIST_ENTRY(archive) hash;
 	TAILQ_ENTRY(archive) idle;	/* while refs is 0 */
+	size_t idle_bytes;		/* likewise: of links */
 };
 
 struct archives {
 	pthread_mutex_t lock;		/* guards all below */
 	uint64_t next_id;
 	unsigned n_idle;
+	size_t idle_bytes;		/* of all in idle */
 	TAILQ_HEAD(idle, archive) idle;	/* last used first */
 	LIST_HEAD(bucket, archive) buckets[BUCKETS];
 };
@@ -103,11 +105,20 @@ archives_free(struct archives *c)
 	free(c);
 }
 
+/* With the lock. */
+static void
+idle_remove(struct archives *c, struct archive *a)
+{
+	TAILQ_REMOVE(&c->idle, a, idle);
+	c->n_idle--;
+	c->idle_bytes -= a->idle_bytes;
+}
+
 void
 archive_unref(struct archive *a)
 {
+	struct idle gone = TAILQ_HEAD_INITIALIZER(gone);
 	struct archives *c;
-	struct archive *gone = NULL;
 
 	if (a == NULL)
 		return;
@@ -117,14 +128,21 @@ archive_unref(struct archive *a)
 		if (--a->refs > 0)
 			return;
 		TAILQ_INSERT_HEAD(&c->idle, a, idle);
-		if (++c->n_idle > ARCHIVES_IDLE) {
-			gone = TAILQ_LAST(&c->idle, idle);
-			TAILQ_REMOVE(&c->idle, gone, idle);
-			LIST_REMOVE(gone, hash);
-			c->n_idle--;
+		c->n_idle++;
+		a->idle_bytes = links_memory(a->links);
+		c->idle_bytes += a->idle_bytes;
+		while (c->n_idle > ARCHIVES_IDLE ||
+		    c->idle_bytes > ARCHIVES_IDLE_BYTES) {
+			a = TAILQ_LAST(&c->idle, idle);
+			idle_remove(c, a);
+			LIST_REMOVE(a, hash);
+			TAILQ_INSERT_TAIL(&gone, a, idle);
 		}
 	}
-	archive_free(gone);
+	while ((a = TAILQ_FIRST(&gone)) != NULL) {
+		TAILQ_REMOVE(&gone, a, idle);
+		archive_free(a);
+	}
 }
 
 uint64_t
@@ -320,10 +338,8 @@ find(struct archives *c, const struct node *n)
 		    a->index_mtime != n->file->mtime ||
 		    !streq(a->etag, n->file->etag))
 			continue;
-		if (a->refs++ == 0) {
-			TAILQ_REMOVE(&c->idle, a, idle);
-			c->n_idle--;
-		}
+		if (a->refs++ == 0)
+			idle_remove(c, a);
 		return a;
 	}
 	return NULL;

@@ -16,12 +16,13 @@ struct vfs;
  * An open pxar archive: its stream, its parser, and what was learnt about its
  * links.  Independent of the hierarchy, so that an open file outlives a
  * refresh.  Archives that nobody uses stay open, the last ARCHIVES_IDLE of
- * them.
+ * them, and fewer if their links take more than ARCHIVES_IDLE_BYTES.
  */
 struct archive;
 struct archives;
 
 #define ARCHIVES_IDLE 64
+#define ARCHIVES_IDLE_BYTES ((size_t)64 << 20)
 
 int archives_new(struct archives **ret);
 void archives_free(struct archives *c);

@@ -21,8 +21,9 @@
 /* Counting at once is worth reading this much. */
 #define META_MAX (16 * MIB)	/* all of a metadata stream, a catalog */
 #define V1_MAX (64 * MIB)	/* all of a v1 archive that has links */
-#define SEEN_MAX ((size_t)1 << 20)
-#define COUNT_MAX ((size_t)1 << 24) /* files with links; 512 MiB */
+/* Tables are at most half full, and what was seen takes two. */
+#define COUNT_MAX (LINKS_MEMORY_MAX / sizeof(struct u64pair) / 2)
+#define SEEN_MAX (COUNT_MAX / 2)
 /* After the store has failed, one who asks tries again this much later. */
 #define AGAIN_MS 5000
 
@@ -175,8 +176,9 @@ count_link(void *arg, uint64_t pos)
 	struct u64map *m = arg;
 	uint64_t *n;
 
-	/* An archive that repeats a chunk has more than any disk could. */
-	if (m->n >= COUNT_MAX)
+	/* An archive that repeats a chunk can have more than any disk; so many
+	 * are counted as they are seen. */
+	if (m->n >= COUNT_MAX && u64map_get(m, pos) == 0)
 		return -EOVERFLOW;
 	n = u64map_at(m, pos);
 	if (n == NULL)
@@ -283,6 +285,14 @@ links_count(struct links *l, uint64_t pos, bool *ret_exact)
 
 	*ret_exact = l->state == EXACT;
 	return 1 + (uint32_t)MIN(u64map_get(&l->count, pos), UINT32_MAX - 1);
+}
+
+size_t
+links_memory(struct links *l)
+{
+	LOCK(&l->lock);
+
+	return u64map_memory(&l->count) + u64map_memory(&l->seen);
 }
 
 void

@@ -41,18 +41,27 @@ grow(struct u64map *m)
 	return 0;
 }
 
+size_t
+u64map_memory(const struct u64map *m)
+{
+	return m->size * sizeof(*m->slots);
+}
+
 uint64_t *
 u64map_at(struct u64map *m, uint64_t key)
 {
 	struct u64pair *p;
 
+	if (m->size > 0) {
+		p = slot_of(m->slots, m->size, key);
+		if (p->key != 0)
+			return &p->value;
+	}
 	if (m->n >= m->size / 2 && grow(m) < 0)
 		return NULL;
 	p = slot_of(m->slots, m->size, key);
-	if (p->key == 0) {
-		p->key = key;
-		m->n++;
-	}
+	p->key = key;
+	m->n++;
 	return &p->value;
 }
 
