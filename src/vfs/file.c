@@ -281,8 +281,7 @@ range_outage(struct vfs_file *f, uint64_t off, size_t len, int err)
 		c = index_chunk(x, i);
 		if (err == 0 && outage_of(f->v->outages, &c.digest) == 0)
 			continue;
-		id.digest = c.digest;
-		id.size = (uint32_t)(c.end - c.start);
+		id = reader_chunk_id(f->reader, &c);
 		if (chunks_try(repo_chunks(f->v->repo), &id, &b) == 0)
 			buf_unref(b);
 		else if (err != 0)
