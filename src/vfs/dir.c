@@ -49,7 +49,7 @@ lookup_entry(struct vfs *v, const struct place *p, const char *name,
 	r = attr_entry(v, a, p->node, &e, flags, ret);
 	pxar_entry_fini(&e);
 out:
-	pxar_dir_unref(dir);
+	dircache_put(v->dirs, dir);
 	archive_unref(a);
 	return r;
 }
@@ -248,7 +248,7 @@ vfs_closedir(struct vfs_dir *d)
 {
 	if (d == NULL)
 		return;
-	pxar_dir_unref(d->table);
+	dircache_put(d->v->dirs, d->table);
 	archive_unref(d->archive);
 	free(d->order);
 	place_fini(&d->place);

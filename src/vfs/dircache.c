@@ -2,10 +2,15 @@
 #include "vfs/dircache.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <sys/queue.h>
 
+#include "base/clock.h"
 #include "base/lock.h"
+#include "base/workq.h"
 #include "pbs/pxar.h"
 #include "vfs/archive.h"
 
@@ -15,43 +20,72 @@ struct slot {
 	uint64_t archive, pos;
 	struct pxar_dir *dir;		/* shared */
 	size_t bytes;
+	unsigned holders;		/* of one in large; if 0: */
+	deadline_t until;		/* when it goes */
 	LIST_ENTRY(slot) hash;
-	TAILQ_ENTRY(slot) lru;
+	TAILQ_ENTRY(slot) lru;		/* in lru or large */
 };
+TAILQ_HEAD(slots, slot);
 
 struct dircache {
 	size_t limit;
+	unsigned linger_ms;
 	pthread_mutex_t lock;		/* guards all below */
-	size_t bytes;
-	TAILQ_HEAD(lru, slot) lru;		/* most recently used first */
+	pthread_cond_t cond;		/* for the job */
+	struct workq *q;		/* owned; for one job, which */
+	struct work job;		/* drops what is large and unused */
+	bool has_job, stop;
+	size_t bytes;			/* of all in lru */
+	struct slots lru;		/* most recently used first */
+	struct slots large;		/* each larger than limit */
 	LIST_HEAD(bucket, slot) buckets[BUCKETS];
 };
 
 int
-dircache_new(size_t bytes, struct dircache **ret)
+dircache_new(size_t bytes, unsigned linger_ms, struct dircache **ret)
 {
 	struct dircache *c = calloc(1, sizeof(*c));
 	int r;
 
 	if (c == NULL)
 		return -ENOMEM;
-	r = -pthread_mutex_init(&c->lock, NULL);
-	if (r < 0) {
-		free(c);
-		return r;
-	}
+	r = workq_new("dircache", 1, &c->q);
+	if (r < 0)
+		goto err_free;
+	r = cond_init(&c->cond);
+	if (r < 0)
+		goto err_workq;
+	pthread_mutex_init(&c->lock, NULL);
 	c->limit = bytes;
+	c->linger_ms = linger_ms;
 	TAILQ_INIT(&c->lru);
+	TAILQ_INIT(&c->large);
 	*ret = c;
 	return 0;
+
+err_workq:
+	workq_free(c->q);
+err_free:
+	free(c);
+	return r;
+}
+
+static bool
+is_large(const struct dircache *c, const struct slot *s)
+{
+	return s->bytes > c->limit;
 }
 
 static void
 drop(struct dircache *c, struct slot *s)
 {
 	LIST_REMOVE(s, hash);
-	TAILQ_REMOVE(&c->lru, s, lru);
-	c->bytes -= s->bytes;
+	if (is_large(c, s)) {
+		TAILQ_REMOVE(&c->large, s, lru);
+	} else {
+		TAILQ_REMOVE(&c->lru, s, lru);
+		c->bytes -= s->bytes;
+	}
 	pxar_dir_unref(s->dir);
 	free(s);
 }
@@ -63,8 +97,17 @@ dircache_free(struct dircache *c)
 
 	if (c == NULL)
 		return;
+	{
+		LOCK(&c->lock);
+		c->stop = true;
+		pthread_cond_broadcast(&c->cond);
+	}
+	workq_free(c->q);
 	while ((s = TAILQ_FIRST(&c->lru)) != NULL)
 		drop(c, s);
+	while ((s = TAILQ_FIRST(&c->large)) != NULL)
+		drop(c, s);
+	pthread_cond_destroy(&c->cond);
 	pthread_mutex_destroy(&c->lock);
 	free(c);
 }
@@ -84,15 +127,20 @@ find(struct dircache *c, uint64_t archive, uint64_t pos)
 	LIST_FOREACH(s, &c->buckets[bucket_of(archive, pos)], hash) {
 		if (s->archive != archive || s->pos != pos)
 			continue;
-		TAILQ_REMOVE(&c->lru, s, lru);
-		TAILQ_INSERT_HEAD(&c->lru, s, lru);
+		if (is_large(c, s)) {
+			s->holders++;
+		} else {
+			TAILQ_REMOVE(&c->lru, s, lru);
+			TAILQ_INSERT_HEAD(&c->lru, s, lru);
+		}
 		return pxar_dir_ref(s->dir);
 	}
 	return NULL;
 }
 
-/* Keeps dir, or finds that another thread was first; no memory is no error. */
-static void
+/* Keeps dir and returns it, or in its place that of a thread that was first;
+ * no memory is no error. */
+static struct pxar_dir *
 keep(struct dircache *c, uint64_t archive, uint64_t pos, struct pxar_dir *dir)
 {
 	struct pxar_dir *other;
@@ -101,22 +149,29 @@ keep(struct dircache *c, uint64_t archive, uint64_t pos, struct pxar_dir *dir)
 	LOCK(&c->lock);
 	other = find(c, archive, pos);
 	if (other != NULL) {
-		pxar_dir_unref(other);
-		return;
+		pxar_dir_unref(dir);
+		return other;
 	}
 	s = calloc(1, sizeof(*s));
 	if (s == NULL)
-		return;
+		return dir;
 	s->archive = archive;
 	s->pos = pos;
 	s->dir = pxar_dir_ref(dir);
 	s->bytes = pxar_dir_memory(dir);
+	LIST_INSERT_HEAD(&c->buckets[bucket_of(archive, pos)], s, hash);
+	if (is_large(c, s)) {
+		s->holders = 1;
+		TAILQ_INSERT_HEAD(&c->large, s, lru);
+		return dir;
+	}
 	c->bytes += s->bytes;
 	TAILQ_INSERT_HEAD(&c->lru, s, lru);
-	LIST_INSERT_HEAD(&c->buckets[bucket_of(archive, pos)], s, hash);
-	while (c->bytes > c->limit &&
-	    (last = TAILQ_LAST(&c->lru, lru)) != s)
+	while (c->bytes > c->limit) {
+		last = TAILQ_LAST(&c->lru, slots);
 		drop(c, last);
+	}
+	return dir;
 }
 
 int
@@ -134,8 +189,92 @@ dircache_get(struct dircache *c, struct archive *a, uint64_t pos,
 		r = pxar_dir_open(archive_pxar(a, flags), pos, &d);
 		if (r < 0)
 			return archive_error(a, r);
-		keep(c, archive_id(a), pos, d);
+		d = keep(c, archive_id(a), pos, d);
 	}
 	*ret = d;
 	return 0;
+}
+
+/* Drops what is due; when the next one is, 0: none.  With the lock. */
+static deadline_t
+drop_unused(struct dircache *c)
+{
+	struct slot *s, *next;
+	deadline_t first = 0;
+
+	for (s = TAILQ_FIRST(&c->large); s != NULL; s = next) {
+		next = TAILQ_NEXT(s, lru);
+		if (s->holders > 0)
+			continue;
+		if (deadline_left(s->until) == 0)
+			drop(c, s);
+		else if (first == 0 || s->until < first)
+			first = s->until;
+	}
+	return first;
+}
+
+static void
+run(struct work *w)
+{
+	struct dircache *c = (struct dircache *)((char *)w -
+	    offsetof(struct dircache, job));
+	LOCK(&c->lock);
+
+	while (!c->stop)
+		(void)cond_wait_until(&c->cond, &c->lock, drop_unused(c));
+}
+
+/* Nobody holds s any more.  One at a time may wait for that to change. */
+static void
+release(struct dircache *c, struct slot *s)
+{
+	struct slot *other, *next;
+
+	for (other = TAILQ_FIRST(&c->large); other != NULL; other = next) {
+		next = TAILQ_NEXT(other, lru);
+		if (other != s && other->holders == 0)
+			drop(c, other);
+	}
+	if (!c->has_job) {
+		c->job.fn = run;
+		c->has_job = workq_add(c->q, &c->job) == 0;
+	}
+	if (!c->has_job) {
+		drop(c, s);
+		return;
+	}
+	s->until = deadline_in(c->linger_ms);
+	pthread_cond_signal(&c->cond);
+}
+
+void
+dircache_put(struct dircache *c, struct pxar_dir *d)
+{
+	struct slot *s;
+
+	if (d == NULL)
+		return;
+	{
+		LOCK(&c->lock);
+		TAILQ_FOREACH(s, &c->large, lru)
+			if (s->dir == d)
+				break;
+		if (s != NULL && --s->holders == 0)
+			release(c, s);
+	}
+	pxar_dir_unref(d);
+}
+
+size_t
+dircache_memory(struct dircache *c)
+{
+	size_t bytes;
+	struct slot *s;
+
+	LOCK(&c->lock);
+	bytes = c->bytes;
+	TAILQ_FOREACH(s, &c->large, lru)
+		bytes += s->bytes;
+	return bytes;
 }

@@ -116,7 +116,7 @@ entry_parent(struct vfs *v, const struct place *p, unsigned flags,
 		if (r < 0)
 			goto out;
 		r = pxar_dir_find(px, dir, name, strlen(name), 0, &e);
-		pxar_dir_unref(dir);
+		dircache_put(v->dirs, dir);
 		if (r < 0)
 			goto out;
 		pos = e.pos;

@@ -123,7 +123,7 @@ vfs_new(struct repo *r, const struct vfs_opts *o, struct vfs **ret)
 	e = archives_new(&v->archives);
 	if (e < 0)
 		goto err_refresh;
-	e = dircache_new(DIRCACHE_BYTES, &v->dirs);
+	e = dircache_new(DIRCACHE_BYTES, DIRCACHE_LINGER_MS, &v->dirs);
 	if (e < 0)
 		goto err_archives;
 	e = reports_new(v, &v->reports);

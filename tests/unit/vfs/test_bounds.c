@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
+#include <unistd.h>
 
 #include "../pxar/mkpxar.h"
 #include "../repo/slow_store.h"
 #include "base/num.h"
 #include "vfs/archive.h"
+#include "vfs/dircache.h"
 #include "vfs/links.h"
 #include "vfs/vfs_priv.h"
 #include "world.h"
@@ -102,11 +104,71 @@ idle_archives_hold_few_links(void **state)
 	world_close(&w);
 }
 
+static void
+await_none(struct dircache *c)
+{
+	for (int i = 0; i < 1000 && dircache_memory(c) > 0; i++)
+		usleep(10 * 1000);
+	assert_int_equal(dircache_memory(c), 0);
+}
+
+static void
+a_table_beyond_the_bound_goes_when_unused(void **state)
+{
+	struct vfs_dir *d, *same;
+	struct vfs_attr attr;
+	struct world w;
+	uint64_t root;
+	size_t bytes;
+
+	(void)state;
+	open_three(&w, NULL);
+	root = world_ino(&w, S1 "/root");
+	assert_int_equal(vfs_lookup(w.vfs, root, "f", 0, &attr), 0);
+	bytes = dircache_memory(w.vfs->dirs);
+	assert_true(bytes > 0);
+	dircache_free(w.vfs->dirs);
+	assert_int_equal(dircache_new(bytes - 1, 300, &w.vfs->dirs), 0);
+	assert_int_equal(vfs_opendir(w.vfs, root, 0, &d), 0);
+	/* One for all, as long as one holds it. */
+	assert_int_equal(vfs_opendir(w.vfs, root, 0, &same), 0);
+	assert_int_equal(vfs_lookup(w.vfs, root, "f", 0, &attr), 0);
+	assert_int_equal(dircache_memory(w.vfs->dirs), bytes);
+	vfs_closedir(d);
+	assert_int_equal(vfs_lookup(w.vfs, root, "f", 0, &attr), 0);
+	assert_int_equal(dircache_memory(w.vfs->dirs), bytes);
+	usleep(500 * 1000);
+	assert_int_equal(dircache_memory(w.vfs->dirs), bytes);
+	vfs_closedir(same);
+	await_none(w.vfs->dirs);
+	assert_int_equal(vfs_lookup(w.vfs, root, "f", 0, &attr), 0);
+	assert_int_equal(vfs_lookup(w.vfs, root, "g", 0, &attr), -ENOENT);
+	await_none(w.vfs->dirs);
+	/* Unused for a moment it can be used again; of two one stays. */
+	dircache_free(w.vfs->dirs);
+	assert_int_equal(dircache_new(bytes - 1, 60000, &w.vfs->dirs), 0);
+	assert_int_equal(vfs_lookup(w.vfs, root, "f", 0, &attr), 0);
+	assert_int_equal(vfs_lookup(w.vfs, root, "f", 0, &attr), 0);
+	assert_int_equal(dircache_memory(w.vfs->dirs), bytes);
+	assert_int_equal(vfs_lookup(w.vfs, world_ino(&w, S2 "/root"), "f", 0,
+	    &attr), 0);
+	assert_int_equal(dircache_memory(w.vfs->dirs), bytes);
+	/* Within the bound the one used last stays. */
+	dircache_free(w.vfs->dirs);
+	assert_int_equal(dircache_new(bytes, 0, &w.vfs->dirs), 0);
+	assert_int_equal(vfs_lookup(w.vfs, root, "f", 0, &attr), 0);
+	root = world_ino(&w, S2 "/root");
+	assert_int_equal(vfs_lookup(w.vfs, root, "f", 0, &attr), 0);
+	assert_int_equal(dircache_memory(w.vfs->dirs), bytes);
+	world_close(&w);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(idle_archives_hold_few_links),
+	    cmocka_unit_test(a_table_beyond_the_bound_goes_when_unused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
