@@ -24,9 +24,9 @@ take_error(struct slow_store *s)
 }
 
 static bool
-is_meant(const struct slow_store *s, const char *key)
+may_pass(const struct slow_store *s, const char *key)
 {
-	return s->only == NULL || strstr(key, s->only) != NULL;
+	return key != NULL && s->pass != NULL && strstr(key, s->pass) != NULL;
 }
 
 /* key: NULL for a listing. */
@@ -34,7 +34,7 @@ static int
 wait_if_held(struct slow_store *s, const bool *hold, const char *key,
     deadline_t deadline)
 {
-	while (*hold && !s->down && (key == NULL || is_meant(s, key)))
+	while (*hold && !s->down && !may_pass(s, key))
 		if (cond_wait_until(&s->change, &s->lock, deadline) < 0)
 			return -ETIMEDOUT;
 	return s->down ? -ESHUTDOWN : 0;
@@ -62,8 +62,8 @@ slow_get(struct store *st, const char *key, const struct store_get *how,
 	s->now++;
 	s->most = s->now > s->most ? s->now : s->most;
 	pthread_cond_broadcast(&s->change);
-	mine = is_meant(s, key);
-	r = wait_if_held(s, &s->hold, key, how->deadline);
+	mine = s->only == NULL || strstr(key, s->only) != NULL;
+	r = mine ? wait_if_held(s, &s->hold, key, how->deadline) : 0;
 	s->now--;
 	if (r == 0 && mine)
 		r = take_error(s);

@@ -18,6 +18,7 @@ struct slow_store {
 	/* Orders: */
 	bool local;		/* can answer without a network */
 	bool hold;		/* gets wait until this ends, or to the deadline */
+	const char *pass;	/* NULL, or gets of these keys wait no longer */
 	bool hang_list;
 	int error;		/* of the next error_count gets and lists */
 	unsigned error_count;

@@ -543,7 +543,7 @@ an_index_and_its_manifest_share_a_deadline(void **state)
 	slow_store_await(s, &s->gets, 1);
 	usleep(700 * 1000);
 	pthread_mutex_lock(&s->lock);
-	s->only = "index.json.blob";
+	s->pass = "disk.img.fidx";
 	pthread_cond_broadcast(&s->change);
 	pthread_mutex_unlock(&s->lock);
 	pthread_join(thread, &ret);
