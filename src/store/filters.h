@@ -76,6 +76,10 @@ int store_cache_new(struct store *below, const struct store_cache_opts *o,
     struct store **ret);
 
 struct store_cache_stats {
+	/* used is what is counted.  For a moment after opening it may be over
+	 * limit: what a crash or a higher limit has left is looked at and
+	 * evicted in the background.  Nothing is written before; then what is
+	 * on disk is never more than used, nor used more than limit. */
 	uint64_t limit, used, chunks, objects;
 	uint64_t hits, misses, evictions;
 	uint64_t rejected;	/* that were damaged, in the cache or below */
