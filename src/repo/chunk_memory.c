@@ -168,15 +168,12 @@ chunk_memory_reserve(struct chunk_memory *m, uint64_t bytes)
 {
 	struct chunk_entry *e;
 
-	while (!fits(m, bytes)) {
-		e = TAILQ_FIRST(&m->lru);
-		if (e == NULL) {
-			if (m->n_flights > 0)
-				return false;
-			break;
-		}
+	/* The other half is for what has arrived: who reads a chunk piece by
+	 * piece must find it there for the next piece, however many wait. */
+	if (m->n_flights > 0 && m->inflight + bytes > m->limit / 2)
+		return false;
+	while (!fits(m, bytes) && (e = TAILQ_FIRST(&m->lru)) != NULL)
 		evict(m, e);
-	}
 	m->n_flights++;
 	m->inflight += bytes;
 	return true;

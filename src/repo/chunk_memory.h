@@ -42,8 +42,8 @@ int chunk_memory_look(struct chunk_memory *m, const struct chunk_id *id,
 bool chunk_memory_has(const struct chunk_memory *m, const struct chunk_id *id);
 
 /** chunk_memory_reserve(m, bytes): room for a flight; drops what has not been
- * used for longest.  One flight is always allowed, or a chunk larger than the
- * limit could never be read. */
+ * used for longest.  Flights together have half of the memory; one is always
+ * allowed, or a chunk larger than that could never be read. */
 bool chunk_memory_reserve(struct chunk_memory *m, uint64_t bytes);
 /** chunk_memory_reserve_ahead(m, bytes): for a prefetch: half of the memory is
  * for what somebody waits for or has read. */

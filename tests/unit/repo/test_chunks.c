@@ -407,7 +407,7 @@ a_wrong_length_fails_alone(void **state)
 static void
 memory_stays_within_its_limit(void **state)
 {
-	const struct chunks_opts o = {.memory = 10 * 70000};
+	const struct chunks_opts o = {.memory = 20 * 70000};
 	struct chunk_id ids[N];
 	struct asked a[N];
 	struct chunks_stats st;
@@ -645,7 +645,7 @@ local_reads_go_on_during_an_outage(void **state)
 static void
 local_reads_go_on_when_an_outage_has_all_memory(void **state)
 {
-	const struct chunks_opts o = {.memory = 3 * 10300, .timeout_ms = 3000};
+	const struct chunks_opts o = {.memory = 6 * 10300, .timeout_ms = 3000};
 	struct chunk_id far[6], near[2];
 	struct asked a[6];
 	struct fix f;
