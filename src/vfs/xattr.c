@@ -221,7 +221,7 @@ list_from(const struct pxar_entry *e, struct str *out)
 /* The state of a verification and notes only where there are some, as far as
  * the manifest is at hand: ls asks this of every snapshot that it lists, and
  * listing costs no request. */
-static int
+static void
 list_snap(struct vfs *v, const struct node *n, struct str *out)
 {
 	struct manifest *m;
@@ -229,13 +229,12 @@ list_snap(struct vfs *v, const struct node *n, struct str *out)
 	str_addn(out, OWN "protected", sizeof(OWN "protected"));
 	if (!n->snap->finished ||
 	    repo_manifest(v->repo, n->snap, REPO_NOWAIT, &m) < 0)
-		return 0;
+		return;
 	if (m->notes != NULL)
 		str_addn(out, OWN "notes", sizeof(OWN "notes"));
 	if (m->verify_state != NULL)
 		str_addn(out, OWN "verify", sizeof(OWN "verify"));
 	manifest_unref(m);
-	return 0;
 }
 
 int
@@ -250,7 +249,7 @@ vfs_xattr_list(struct vfs *v, uint64_t ino, unsigned flags, struct buf **ret)
 	if (r < 0)
 		return r;
 	if (p.pos == 0 && p.node->kind == NODE_SNAP) {
-		r = list_snap(v, p.node, &out);
+		list_snap(v, p.node, &out);
 	} else {
 		r = open_meta(v, &p, flags, &e);
 		if (r == 0) {
