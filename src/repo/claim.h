@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef REPO_CLAIM_H
+#define REPO_CLAIM_H
+
+#include <stdbool.h>
+
+struct store;
+
+/*
+ * Who may write into a datastore.
+ *
+ * A bucket has a marker, ".in-use", with the name of the host that writes; one
+ * of another host's is refused with that name, unless it is taken over.  On
+ * one host a lock file, named by what the store is, lets one program write; a
+ * directory has its own, in <base>/.pbs3fs/lock as well.  A directory also has
+ * Proxmox Backup's ".lock", of which every writer holds a shared POSIX record
+ * lock, so that garbage collection of a server beside us waits: format
+ * document section 1.6.
+ */
+struct claim;
+
+struct claim_opts {
+	const char *name;	/* for messages */
+	const char *identity;	/* what the store is: URL or real path */
+	const char *base;	/* of a directory; NULL: a bucket */
+	const char *run_dir;	/* where lock files are; NULL: /run/pbs3fs, or
+				 * of a user's own, $XDG_RUNTIME_DIR/pbs3fs */
+	bool takeover;
+};
+
+/**
+ * claim_take(s, o, ret):
+ * -EBUSY another program on this host writes; -EUSERS another host's marker:
+ * each with a message and a hint (-o ro, --takeover).  A bucket without a
+ * marker gets one.  s is borrowed.
+ */
+int claim_take(struct store *s, const struct claim_opts *o, struct claim **ret);
+/** claim_generation(c): a text that changes when the bucket had another owner
+ * in between; "dir" for a directory. */
+const char *claim_generation(const struct claim *c);
+/** claim_hold(c), claim_drop(c): counted; while anybody holds, the directory's
+ * ".lock" is locked shared.  -EAGAIN if garbage collection has it.  For a
+ * bucket nothing. */
+int claim_hold(struct claim *c);
+void claim_drop(struct claim *c);
+void claim_free(struct claim *c);
+
+/** datastore_create_dir(base, ret_made): a directory datastore with all 65536
+ * chunk directories, modes and owner (backup, if there is such a user and we
+ * are root) that Proxmox Backup insists on.  -ENOTEMPTY, -EEXIST. */
+int datastore_create_dir(const char *base);
+/** datastore_create_bucket(s, o): refuses one that is in use elsewhere
+ * (-EUSERS) or has content already (-EEXIST); writes the marker. */
+int datastore_create_bucket(struct store *s, const struct claim_opts *o);
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef REPO_KNOWN_H
+#define REPO_KNOWN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "crypt/digest.h"
+
+struct index;
+
+/*
+ * Chunks that the store has for certain, so that they are not uploaded again:
+ * those of indices of finished snapshots, and those whose upload was answered.
+ * 40 bytes of memory for each, up to a bound; beyond it the oldest half is
+ * forgotten, which costs uploads and nothing else.  Any thread.
+ *
+ * A file keeps what was uploaded over restarts: fixed-size records, each with
+ * a checksum, appended; what cannot be read is passed over.  generation says
+ * which life of the store it belongs to (who owns it, since when): a file of
+ * another generation is begun anew, because somebody else may have collected
+ * garbage since.
+ */
+struct known;
+
+#define KNOWN_MAX_DEFAULT ((size_t)16 << 20)	/* digests */
+
+/** known_new(path, generation, max, ret): path NULL: memory only. */
+int known_new(const char *path, const char *generation, size_t max,
+    struct known **ret);
+void known_free(struct known *k);
+bool known_has(struct known *k, const struct digest *d);
+/** known_add(k, d): uploaded; goes into the file.  Failure to write is a
+ * warning, once. */
+void known_add(struct known *k, const struct digest *d);
+/** known_add_index(k, x): all of them; not into the file. */
+void known_add_index(struct known *k, const struct index *x);
+/** known_remove(k, d): it is gone, or turned out damaged. */
+void known_remove(struct known *k, const struct digest *d);
+size_t known_count(struct known *k);
+
+#endif
