@@ -62,6 +62,7 @@ struct pxar_xattr {
 };
 
 #define PXAR_ACL_UNSET UINT64_MAX
+/* All that it points to is owned. */
 struct pxar_meta {
 	struct pxar_xattr *xattrs;	/* as stored; fcaps not among them */
 	size_t n_xattrs;
@@ -78,6 +79,7 @@ struct pxar_meta {
 	bool has_projid;
 	uint64_t projid;
 };
+void pxar_meta_free(struct pxar_meta *m);
 
 struct pxar_entry {
 	uint64_t pos;

@@ -77,7 +77,6 @@ bool pxar_meta_is(uint64_t type);
 /** pxar_meta_add(m, w, rec): takes one in; w stands at the content. */
 int pxar_meta_add(struct pxar_meta *m, struct pxar_win *w,
     const struct pxar_rec *rec);
-void pxar_meta_free(struct pxar_meta *m);
 
 /** pxar_entry_name(w, name, ret_len): the FILENAME record at pos; name has
  * PXAR_NAME_MAX + 1 bytes. */
