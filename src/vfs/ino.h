@@ -7,13 +7,14 @@
 #include <stdint.h>
 
 /*
- * Inode numbers.  Three domains that never meet:
+ * Inode numbers.  Four domains that never meet:
  *     VFS_ROOT                           the mounted directory
- *     [2^32, 2^63)                       ranges of archives
+ *     [2^32, 2^62)                       ranges of archives
+ *     [2^62, 2^63)                       open snapshots: draft/draft.h
  *     [2^63, 2^63 + 2^62)                the hierarchy
  */
 #define INO_ARCHIVE_MIN ((uint64_t)1 << 32)
-#define INO_ARCHIVE_END ((uint64_t)1 << 63)
+#define INO_ARCHIVE_END ((uint64_t)1 << 62)
 #define INO_ARCHIVE_ALIGN ((uint64_t)1 << 12)
 #define INO_SPAN_MAX ((uint64_t)1 << 50)
 #define INO_HIER ((uint64_t)1 << 63)

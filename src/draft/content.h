@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef DRAFT_CONTENT_H
+#define DRAFT_CONTENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "crypt/digest.h"
+
+/*
+ * Where the bytes of a changed file are: pieces that cover [0, size) without
+ * gap or overlap.  No I/O, no lock: the caller serialises.
+ */
+struct content;
+
+enum piece_kind {
+	PIECE_HOLE,	/* zeros */
+	PIECE_STAGED,	/* in the staging file, at the same offset */
+	PIECE_CHUNK,	/* in a chunk that is in the store */
+	PIECE_BASE,	/* in the file as the base snapshot has it */
+	PIECE_LOST,	/* was written and could not be kept: -EIO */
+};
+
+enum piece_flags {
+	/* Cut where the chunker cuts the stream from offset 0, so that it may
+	 * stand in a new index as it is. */
+	PIECE_NATURAL = 1,
+	/* The PAYLOAD header for this file as it is lies before its content in
+	 * the chunk.  Gone with any change of content or size. */
+	PIECE_PACKED = 2,
+};
+
+struct piece {
+	enum piece_kind kind;
+	uint64_t off, len;	/* in the file; len > 0 */
+	uint64_t seq;		/* STAGED: the last write in it */
+	uint64_t base_off;	/* BASE: offset in the base file */
+	struct digest digest;	/* CHUNK */
+	uint32_t chunk_size;	/* CHUNK: all of the chunk */
+	uint32_t skip;		/* CHUNK: where the piece begins in it */
+	unsigned flags;		/* CHUNK: enum piece_flags */
+};
+
+int content_new(struct content **ret);
+void content_free(struct content *c);
+uint64_t content_size(const struct content *c);
+/** content_set_base(c, size): an empty one becomes the base file's bytes. */
+int content_set_base(struct content *c, uint64_t size);
+
+/* Each leaves c as it was on -ENOMEM.  Beyond the end they extend the file,
+ * with a hole in between.  Neighbours of the same kind that fit are joined. */
+int content_write(struct content *c, uint64_t off, uint64_t len, uint64_t seq);
+int content_lose(struct content *c, uint64_t off, uint64_t len);
+/** content_punch(c, off, len): becomes a hole, within the size. */
+int content_punch(struct content *c, uint64_t off, uint64_t len);
+int content_truncate(struct content *c, uint64_t size);
+/**
+ * content_settle(c, p, seq):
+ * [p->off, p->off + p->len) was uploaded as the CHUNK piece p, as it was at
+ * seq.  0, or -ESTALE if any of it has been written since (a STAGED piece with
+ * a higher seq, or the file became shorter), and nothing was done.
+ */
+int content_settle(struct content *c, const struct piece *p, uint64_t seq);
+
+/** content_at(c, off, ret): the piece that holds off; -ENXIO at the end. */
+int content_at(const struct content *c, uint64_t off, struct piece *ret);
+/** content_next(c, off, kind, ret): the first piece of that kind that ends
+ * after off; -ENXIO. */
+int content_next(const struct content *c, uint64_t off, enum piece_kind kind,
+    struct piece *ret);
+/** content_staged(c), content_staged_in(c, off, len), content_lost(c),
+ * content_chunked(c): bytes; the first and the last two without a search. */
+uint64_t content_staged(const struct content *c);
+uint64_t content_staged_in(const struct content *c, uint64_t off,
+    uint64_t len);
+uint64_t content_lost(const struct content *c);
+uint64_t content_chunked(const struct content *c);
+size_t content_pieces(const struct content *c);
+
+#endif

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef DRAFT_DRAFT_PRIV_H
+#define DRAFT_DRAFT_PRIV_H
+
+#include <pthread.h>
+#include <sys/queue.h>
+
+#include <bsd/sys/tree.h>
+
+#include "draft/base.h"
+#include "draft/draft.h"
+#include "draft/record.h"
+
+struct content;
+struct journal;
+struct spill;
+struct staging;
+struct str;
+
+/*
+ * Numbers: bit 62 says draft; bits 44..60 which draft (slot); bit 61 an inode
+ * made in it, numbered by a counter, otherwise one of a base, whose archives
+ * get ranges one after the other as bases come.
+ */
+#define DRAFT_INO ((uint64_t)1 << 62)
+#define DRAFT_INO_NEW ((uint64_t)1 << 61)
+#define DRAFT_SLOT_SHIFT 44
+#define DRAFT_SLOTS (1u << 17)
+#define DRAFT_INO_MASK (((uint64_t)1 << DRAFT_SLOT_SHIFT) - 1)
+
+/* A name in a directory that is not, or not any more, as in its base. */
+struct dentry {
+	RB_ENTRY(dentry) by_name;
+	RB_ENTRY(dentry) by_id;
+	uint64_t id;		/* for cookies: grows; never used again */
+	struct inode *child;	/* counted; NULL: nothing has this name */
+	bool hides;		/* the base directory has this name */
+	uint16_t len;
+	char name[];		/* terminated */
+};
+RB_HEAD(dentries, dentry);
+
+struct inode_xattr {
+	char *name;		/* owned */
+	uint8_t *value;		/* owned */
+	size_t len;
+};
+
+/*
+ * An inode that somebody knows of: the kernel, an open file, a name in a
+ * dentry, a child directory, the journal.  Those of a base that nobody has
+ * changed or holds are not there at all.
+ */
+struct inode {
+	RB_ENTRY(inode) by_ino;
+	RB_ENTRY(inode) by_base;	/* if archive */
+	uint64_t ino;
+	unsigned refs;		/* all reasons together; 0: freed */
+	uint64_t nlookup;	/* of them, the kernel's: counted as one */
+	unsigned nopen;		/* of them */
+	unsigned nwrite;	/* open for writing */
+
+	/* Where it is in the base, or NULL.  Keeps a reference of the base. */
+	struct base_archive *archive;
+	uint64_t pos;
+
+	/* True once it is in the journal, which then counts as a reference
+	 * unless nlink is 0. */
+	bool logged;
+	bool own_attr;		/* attributes differ from the base's */
+	bool own_meta;		/* xattrs are those below, not the base's */
+	bool has_meta;		/* the base entry has some */
+
+	uint32_t mode, uid, gid, nlink;
+	bool nlink_known;	/* false: of a base file not counted yet */
+	uint64_t rdev, pxar_flags;
+	struct timespec mtime, ctime;
+	uint64_t size;		/* regular file, symlink */
+	char *target;		/* owned: a symlink's */
+	struct inode_xattr *xattrs;	/* owned; sorted by name */
+	size_t n_xattrs;
+
+	/* Directories. */
+	struct inode *parent;	/* counted; NULL for the root and when removed */
+	struct dentries names, ids;
+	size_t n_children, n_hidden;	/* dentries with child; that hide */
+
+	/* Regular files: NULL while the content is that of the base (or
+	 * nothing, without a base). */
+	struct content *content;
+	int staging;		/* descriptor, or -1: while open or in use */
+	bool staged_file;	/* a staging file exists */
+	int error;		/* of a write, until draft_flush has told it */
+	uint64_t opened_at;	/* ms: of the last write */
+	unsigned rewrites;	/* of what had been uploaded: leave it alone */
+	/* Shared while staging bytes are read or written, exclusive while they
+	 * are given back.  Taken before the draft's lock. */
+	pthread_rwlock_t data;
+
+	/* While a snapshot is made: where the entry is in the new one. */
+	uint32_t new_archive;
+	uint64_t new_pos;
+	bool placed;
+};
+RB_HEAD(inodes_by_ino, inode);
+RB_HEAD(inodes_by_base, inode);
+
+struct draft {
+	struct drafts *all;
+	struct group_name group;
+	uint32_t slot;
+	int dir;		/* owned; its directory; -1: none yet */
+	LIST_ENTRY(draft) link;
+
+	pthread_mutex_t lock;	/* guards all below and what is in inodes; held
+				 * for moments; not across I/O, other than
+				 * journal_add */
+	pthread_cond_t cond;
+	struct journal *journal;	/* made with the first change */
+	struct base *base;	/* owned reference */
+	struct inodes_by_ino inos;
+	struct inodes_by_base bases;
+	struct inode *root;
+	uint64_t next_new;	/* numbers */
+	uint64_t next_base;
+	uint64_t next_dentry;
+	uint64_t seq;		/* of data writes: grows */
+	bool changed;		/* since the base: there is something to publish */
+	int64_t changed_at;	/* epoch seconds: the oldest change */
+	uint64_t touched_ms;	/* the last change */
+	uint64_t staged, chunked;	/* bytes, over all inodes */
+	unsigned inside;	/* changes under way */
+	unsigned frozen;	/* no new ones start */
+	bool publishing;
+	bool removed;		/* its group is gone */
+	uint64_t done, total;
+	/* A REC_PUBLISHING without an outcome: asked for before anything else
+	 * may happen. */
+	bool unsettled;
+	int64_t unsettled_time;
+	struct digest unsettled_manifest;
+	uint64_t unsynced;	/* journal: highest seq that was added */
+};
+
+struct drafts {
+	struct repo *repo;
+	struct drafts_opts opts;	/* strings are not kept */
+	int dir;		/* owned; of this store, locked */
+	struct staging *staging;
+	struct spill *spill;
+	pthread_t idle;		/* publishes what nobody writes any more */
+	bool has_idle;
+	pthread_mutex_t lock;	/* guards the list */
+	pthread_cond_t cond;
+	LIST_HEAD(, draft) list;
+	bool stop;
+};
+
+RB_PROTOTYPE(dentries, dentry, by_name, dentry_cmp_name)
+RB_PROTOTYPE(inodes_by_ino, inode, by_ino, inode_cmp_ino)
+
+/*
+ * enter.c: changes and who keeps them out.
+ */
+/** draft_enter(d, flags): before a change: 0; -EAGAIN with DRAFT_NOWAIT while
+ * frozen; -ESHUTDOWN; -EIO if an unsettled snapshot could not be settled.
+ * Makes the journal if there is none.  Then draft_leave. */
+int draft_enter(struct draft *d, unsigned flags);
+void draft_leave(struct draft *d);
+/** draft_freeze(d): waits until nobody is inside; nobody enters until
+ * draft_thaw. */
+void draft_freeze(struct draft *d);
+void draft_thaw(struct draft *d);
+
+/*
+ * tree.c: inodes.  With the lock held.
+ */
+/** inode_find(d, ino): with a reference, or NULL. */
+struct inode *inode_find(struct draft *d, uint64_t ino);
+struct inode *inode_ref(struct inode *i);
+/** inode_unref(d, i): may free it.  Of an inode without names and users the
+ * staging file and its room go too: the caller calls inode_bury after it has
+ * let go of the lock. */
+void inode_unref(struct draft *d, struct inode *i);
+/** inode_new(d, ino, ret): not in any directory; one reference. */
+int inode_new(struct draft *d, uint64_t ino, struct inode **ret);
+/** inode_of_base(d, a, pos, e, ret): the one for that entry, made if need be
+ * from e (read with or without meta); a reference. */
+int inode_of_base(struct draft *d, struct base_archive *a, uint64_t pos,
+    const struct pxar_entry *e, struct inode **ret);
+/** inode_keep(d, i): it is in the journal from now on, which holds a
+ * reference. */
+void inode_keep(struct draft *d, struct inode *i);
+void inode_stat(const struct draft *d, const struct inode *i,
+    struct stat *ret);
+/** inode_retarget(d, i, a, pos): it is that entry of another base now, with
+ * nothing of its own; its number stays. */
+void inode_retarget(struct draft *d, struct inode *i, struct base_archive *a,
+    uint64_t pos);
+/** inode_path(d, i, out): for messages: from the draft's root; "?" where it is
+ * not known. */
+void inode_path(struct draft *d, struct inode *i, struct str *out);
+
+/*
+ * log.c: the journal.
+ */
+/** draft_log(d, txn, ret_seq): lock held, inside; the caller applies the change
+ * right after, under the same lock; later, without the lock,
+ * journal_commit(seq).  Notes that the draft has changed. */
+int draft_log(struct draft *d, const struct str *txn, uint64_t *ret_seq);
+/** log_inode(d, i, txn): its REC_INODE, and REC_META if own_meta. */
+int log_inode(struct draft *d, const struct inode *i, struct str *txn);
+/** draft_compact(d): rewrites the journal if it has grown well beyond what it
+ * says; freezes meanwhile. */
+int draft_compact(struct draft *d);
+/** draft_reset(d, base): frozen, lock not held: the journal says: a view of
+ * base, nothing changed; the memory too, except for inodes that are held,
+ * which the caller has given their new places (placed).  Takes a reference of
+ * base. */
+int draft_reset(struct draft *d, struct base *base);
+/** draft_replay(arg, p, len): a journal_replay_fn; arg is the draft. */
+int draft_replay(void *arg, const void *p, size_t len);
+
+/*
+ * meta.c: xattrs of an inode, whether its own or the base's.
+ */
+/** inode_load_meta(d, i, flags): so that own_meta can be set: reads those of
+ * the base into xattrs.  Without the lock. */
+int inode_load_meta(struct draft *d, struct inode *i, unsigned flags);
+/** inode_entry(d, i, flags, ret): what a pxar writer is given for it: all
+ * attributes and meta.  Without the lock; pxar_entry_fini. */
+int inode_entry(struct draft *d, struct inode *i, unsigned flags,
+    struct pxar_entry *ret);
+
+/*
+ * dir.c
+ */
+/** draft_base_dir(d, i, flags, ret): the base directory behind a directory's
+ * inode, or NULL in *ret if it has none. */
+int draft_base_dir(struct draft *d, struct inode *i, unsigned flags,
+    struct pxar_dir **ret);
+
+/*
+ * io.c: content.  Without the lock.
+ */
+/** inode_own(d, i, txn): lock held, inside: gives it a content of its own that
+ * begins as the base's; adds REC_OWN.  Its size is known. */
+int inode_own(struct draft *d, struct inode *i, struct str *txn);
+/** io_read(d, i, p, len, off): all of it within the size; -EIO where it was
+ * lost, -EBADMSG, -ENOENT of a chunk, errors of the store.  Waits. */
+int io_read(struct draft *d, struct inode *i, void *p, size_t len,
+    uint64_t off);
+/** inode_bury(d, ino, staged): its staging file and that much room. */
+void inode_bury(struct draft *d, uint64_t ino, uint64_t staged);
+/** io_recover(d, i): after a replay: opens the accounts of its staging file;
+ * where that is missing or short, pieces are lost, with a message. */
+int io_recover(struct draft *d, struct inode *i);
+/** io_truncate(d, i, size, c): the part of draft_setattr that is about size,
+ * with the other attributes of c in the same transaction. */
+int io_truncate(struct draft *d, struct inode *i, uint64_t size,
+    const struct draft_change *c, unsigned flags);
+
+/*
+ * spill.c: uploads what is staged, before it is published.
+ */
+int spill_start(struct drafts *ds, struct spill **ret);
+void spill_stop(struct spill *s);	/* shutdown */
+void spill_free(struct spill *s);
+/** spill_wrote(d, i): more was staged; the lock is not held. */
+void spill_wrote(struct draft *d, struct inode *i);
+/** spill_suspend(d): nothing of d is under way any more, nor will be until
+ * spill_resume. */
+void spill_suspend(struct draft *d);
+void spill_resume(struct draft *d);
+/** spill_inode(d, i): all of its content into the store, and that into the
+ * journal: fsync=store. */
+int spill_inode(struct draft *d, struct inode *i);
+
+/*
+ * publish.c
+ */
+/** publish_settle(d): asks for the outcome of an unsettled publishing. */
+int publish_settle(struct draft *d);
+int publish_idle_start(struct drafts *ds);
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef DRAFT_JOURNAL_H
+#define DRAFT_JOURNAL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * A file of transactions: each is replayed as a whole or not at all.  A frame
+ * is length, checksum (XXH3, seeded by its position) and payload.  Appended
+ * only; rewritten as a whole from time to time.
+ *
+ * Appending is in two steps, so that the caller can fix the order under its
+ * own lock and wait without it.  Many that wait are written by one.
+ */
+struct journal;
+
+#define JOURNAL_FRAME_MAX ((size_t)16 << 20)
+
+/** A transaction, in order; a non-zero return ends the replay and is returned.
+ */
+typedef int journal_replay_fn(void *arg, const void *p, size_t len);
+
+/**
+ * journal_open(dir, name, fn, arg, ret):
+ * Creates it if there is none; replays what is there.  A torn last frame, as a
+ * crash leaves it, is cut off; damage before the last frame is -EBADMSG and
+ * nothing is changed.  dir is borrowed for as long as the journal.
+ */
+int journal_open(int dir, const char *name, journal_replay_fn *fn, void *arg,
+    struct journal **ret);
+void journal_close(struct journal *j);
+
+/** journal_add(j, p, len, ret_seq): the next transaction.  Room for it is set
+ * aside on disk first: -ENOSPC and the like come here, and nothing was added.
+ * -EIO for ever after a write has failed. */
+int journal_add(struct journal *j, const void *p, size_t len,
+    uint64_t *ret_seq);
+/** journal_commit(j, seq): it has been written, and survives this process.
+ * journal_sync(j, seq): it survives the host.  seq 0: all that was added. */
+int journal_commit(struct journal *j, uint64_t seq);
+int journal_sync(struct journal *j, uint64_t seq);
+/** journal_rewrite(j, p, lens, n): these transactions, one behind the other in
+ * p, instead of all so far; atomic and durable.  Nobody adds meanwhile. */
+int journal_rewrite(struct journal *j, const void *p, const size_t *lens,
+    size_t n);
+uint64_t journal_size(struct journal *j);	/* bytes */
+
+/** journal_kill_at(n): as drafts_opts.kill_at; counts writes and rewrites of
+ * all journals of the process. */
+void journal_kill_at(unsigned n);
+
+#endif
