@@ -54,12 +54,12 @@ class Mount:
     are seen.
     """
     def __init__(self, store, where, opts=(), env=None, user=None,
-                 log=None, args=()):
+                 log=None, args=(), mode="ro"):
         self.path = where
         self.store = store
         os.makedirs(where, exist_ok=True)
         self.log_path = log or where.rstrip("/") + ".log"
-        self.opts = ["ro", *opts]
+        self.opts = [mode, *opts]
         command = [PBS3FS, "mount", "-f", *args, store, where,
                    "-o", ",".join(self.opts)]
         if user:
