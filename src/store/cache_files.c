@@ -231,7 +231,7 @@ cache_file_write(struct cache *c, unsigned temp_n, const struct cache_id *id,
 	for (int try = 0; r == 0 && try < TRIES; try++) {
 		_cleanup_close_ int fd = -1;
 
-		fd = dir_path_make(c->fd, dir, 0700, NULL);
+		fd = dir_path_make(c->fd, dir, 0700, NULL, false);
 		if (fd < 0) {
 			r = fd;
 			break;

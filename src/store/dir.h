@@ -2,6 +2,7 @@
 #ifndef STORE_DIR_H
 #define STORE_DIR_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -12,12 +13,15 @@
 
 struct stat;
 
-/* Shared by the files of the directory backend.  Never changes once made. */
+/* Shared by the files of the directory backend.  Never changes once made, but
+ * for what sync_lock guards. */
 struct store_dir {
 	struct store s;
 	int fd;     /* owned: base */
 	char *base; /* owned; for messages */
 	struct dir_owner owner;
+	pthread_mutex_t sync_lock; /* guards sync_error */
+	int sync_error; /* of the first sync that failed */
 };
 
 /** dir_object(ret, st): what a file's stat says of it as an object. */
@@ -34,9 +38,12 @@ int dir_failed(
 int dir_open_file(
     const struct store_dir *d, const struct dir_name *n, struct stat *ret_st);
 
-/** dir_write(d, n, p, len, if_absent, ret): store_put for all but marks. */
+/** dir_write(d, n, p, len, how, ret): store_put for all but marks. */
 int dir_write(const struct store_dir *d, const struct dir_name *n,
-    const void *p, size_t len, bool if_absent, struct store_object *ret);
+    const void *p, size_t len, const struct store_put *how,
+    struct store_object *ret);
+/** dir_touch(d, n): store_touch for all but marks. */
+int dir_touch(const struct store_dir *d, const struct dir_name *n);
 
 /** dir_list(d, prefix, start_after, fn, arg): store_list. */
 int dir_list(struct store_dir *d, const char *prefix, const char *start_after,

@@ -75,7 +75,8 @@ dir_path_open(int base, const char *path, int flags)
 }
 
 static int
-make_dir(int dir, const char *name, mode_t mode, const struct dir_owner *owner)
+make_dir(int dir, const char *name, mode_t mode, const struct dir_owner *owner,
+    bool sync)
 {
 	_cleanup_close_ int fd = -1;
 
@@ -87,14 +88,14 @@ make_dir(int dir, const char *name, mode_t mode, const struct dir_owner *owner)
 	/* The umask must not take away what a server insists on. */
 	if (fd < 0 || fchmod(fd, mode) < 0 ||
 	    (owner->set && fchown(fd, owner->uid, owner->gid) < 0) ||
-	    fsync(fd) < 0 || fsync(dir) < 0)
+	    (sync && (fsync(fd) < 0 || fsync(dir) < 0)))
 		return -errno;
 	return 0;
 }
 
 int
-dir_path_make(
-    int base, const char *path, mode_t mode, const struct dir_owner *owner)
+dir_path_make(int base, const char *path, mode_t mode,
+    const struct dir_owner *owner, bool sync)
 {
 	_cleanup_close_ int dir = openat(base, ".", OPEN_DIR);
 	char part[NAME_MAX + 1];
@@ -105,7 +106,7 @@ dir_path_make(
 	while ((r = next_part(&path, part)) > 0) {
 		fd = openat(dir, part, OPEN_DIR);
 		if (fd < 0 && errno == ENOENT) {
-			r = make_dir(dir, part, mode, owner);
+			r = make_dir(dir, part, mode, owner, sync);
 			if (r < 0)
 				return r;
 			fd = openat(dir, part, OPEN_DIR);

@@ -21,10 +21,11 @@ struct dir_owner {
 	gid_t gid;
 };
 
-/** dir_path_make(base, path, mode, owner): opens the directory, after making
- * what is missing of it; durably, unless owner is NULL. */
-int dir_path_make(
-    int base, const char *path, mode_t mode, const struct dir_owner *owner);
+/** dir_path_make(base, path, mode, owner, sync): opens the directory, after
+ * making what is missing of it: with exactly that mode and owner, unless owner
+ * is NULL, and durably if sync. */
+int dir_path_make(int base, const char *path, mode_t mode,
+    const struct dir_owner *owner, bool sync);
 
 /** dir_path_split(path, ret_dir, ret_name): ret_dir has strlen(path) + 2
  * bytes and gets "." if there is no directory. */

@@ -56,7 +56,8 @@ rename_noreplace(int dir, const char *temp, const char *name)
 }
 
 static int
-write_temp(const struct store_dir *d, int fd, const void *p, size_t len)
+write_temp(const struct store_dir *d, int fd, const void *p, size_t len,
+    bool lazy)
 {
 	int r = io_write_full(fd, p, len);
 
@@ -64,14 +65,14 @@ write_temp(const struct store_dir *d, int fd, const void *p, size_t len)
 		return r;
 	if (fchmod(fd, 0644) < 0 ||
 	    (d->owner.set && fchown(fd, d->owner.uid, d->owner.gid) < 0) ||
-	    fsync(fd) < 0)
+	    (!lazy && fsync(fd) < 0))
 		return -errno;
 	return 0;
 }
 
 static int
 write_in(const struct store_dir *d, int dir, const char *name, const void *p,
-    size_t len, bool if_absent, struct store_object *ret)
+    size_t len, const struct store_put *how, struct store_object *ret)
 {
 	_cleanup_close_ int fd = -1;
 	char temp[TEMP_LEN];
@@ -85,8 +86,8 @@ write_in(const struct store_dir *d, int dir, const char *name, const void *p,
 	    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
-	r = write_temp(d, fd, p, len);
-	if (r == 0 && if_absent)
+	r = write_temp(d, fd, p, len, how->lazy);
+	if (r == 0 && how->if_absent)
 		r = rename_noreplace(dir, temp, name);
 	else if (r == 0 && renameat(dir, temp, dir, name) < 0)
 		r = -errno;
@@ -94,7 +95,7 @@ write_in(const struct store_dir *d, int dir, const char *name, const void *p,
 		unlinkat(dir, temp, 0);
 		return r;
 	}
-	if (fsync(dir) < 0)
+	if (!how->lazy && fsync(dir) < 0)
 		return -errno;
 	/* After the rename, which is a change too. */
 	if (fstat(fd, &st) < 0)
@@ -110,6 +111,9 @@ write_in(const struct store_dir *d, int dir, const char *name, const void *p,
  * file is none.  What stays gets a new access time, which keeps it from
  * garbage collection.
  */
+static const struct timespec accessed_now[2] = {
+    {.tv_nsec = UTIME_NOW}, {.tv_nsec = UTIME_OMIT}};
+
 enum keep { KEEP_NONE, KEEP_IT, KEEP_REPLACE };
 
 /* What to do about the chunk that is there, or -errno. */
@@ -117,8 +121,6 @@ static int
 keep_chunk(const struct store_dir *d, const struct dir_name *n, const void *p,
     size_t len)
 {
-	const struct timespec now[2] = {
-	    {.tv_nsec = UTIME_NOW}, {.tv_nsec = UTIME_OMIT}};
 	_cleanup_close_ int fd = -1;
 	enum blob_kind mine, theirs;
 	uint8_t head[BLOB_HEADER_ENC];
@@ -152,15 +154,16 @@ keep_chunk(const struct store_dir *d, const struct dir_name *n, const void *p,
 		if (!blob_is_encrypted(mine) && len < (uint64_t)st.st_size)
 			return KEEP_REPLACE;
 	}
-	if (futimens(fd, now) < 0)
+	if (futimens(fd, accessed_now) < 0)
 		return -errno;
 	return KEEP_IT;
 }
 
 int
 dir_write(const struct store_dir *d, const struct dir_name *n, const void *p,
-    size_t len, bool if_absent, struct store_object *ret)
+    size_t len, const struct store_put *how, struct store_object *ret)
 {
+	struct store_put put = *how;
 	bool chunk = n->place == DIR_CHUNK_SUB;
 	char path[DIR_PATH_MAX + 1];
 	const char *name;
@@ -168,7 +171,7 @@ dir_write(const struct store_dir *d, const struct dir_name *n, const void *p,
 
 	if (chunk && len == 0)
 		return -EINVAL;
-	if (chunk && if_absent) {
+	if (chunk && how->if_absent) {
 		r = keep_chunk(d, n, p, len);
 		/* An attack has been told of. */
 		if (r < 0)
@@ -177,19 +180,45 @@ dir_write(const struct store_dir *d, const struct dir_name *n, const void *p,
 				   : dir_failed(d, "keep", n->path, r);
 		if (r == KEEP_IT)
 			return 1;
-		if_absent = r == KEEP_NONE;
+		put.if_absent = r == KEEP_NONE;
 		r = -ENOENT;
 	}
 	dir_path_split(n->path, path, &name);
 	for (int try = 0; try < TRIES && r == -ENOENT; try++) {
 		_cleanup_close_ int dir = -1;
 
-		dir =
-		    dir_path_make(d->fd, path, chunk ? 0750 : 0755, &d->owner);
-		r = dir < 0 ? dir
-			    : write_in(d, dir, name, p, len, if_absent, ret);
+		dir = dir_path_make(d->fd, path, chunk ? 0750 : 0755,
+		    &d->owner, !how->lazy);
+		r = dir < 0 ? dir : write_in(d, dir, name, p, len, &put, ret);
 	}
 	if (r < 0)
 		return dir_failed(d, "write", n->path, r);
 	return r;
+}
+
+int
+dir_touch(const struct store_dir *d, const struct dir_name *n)
+{
+	_cleanup_close_ int dir = -1;
+	char path[DIR_PATH_MAX + 1];
+	const char *name;
+	struct stat st;
+
+	dir_path_split(n->path, path, &name);
+	dir = dir_path_open(d->fd, path, O_PATH | O_DIRECTORY);
+	if (dir < 0)
+		return dir_path_is_absent(dir)
+			   ? 1
+			   : dir_failed(d, "look at", n->path, dir);
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+		if (!S_ISREG(st.st_mode) ||
+		    (n->place == DIR_CHUNK_SUB && st.st_size == 0))
+			return 1;
+		if (utimensat(dir, name, accessed_now, AT_SYMLINK_NOFOLLOW) ==
+		    0)
+			return 0;
+	}
+	return dir_path_is_absent(-errno)
+		   ? 1
+		   : dir_failed(d, "touch", n->path, -errno);
 }

@@ -67,9 +67,11 @@ static const struct {
     {"truncate", FAULT_TRUNCATE, true, BIT(STORE_GET) | BIT(STORE_PUT)},
     {"flip", FAULT_FLIP, true, BIT(STORE_GET) | BIT(STORE_PUT)},
     {"absent", FAULT_ABSENT, false,
-	BIT(STORE_GET) | BIT(STORE_STAT) | BIT(STORE_LIST) | BIT(STORE_COPY)},
+	BIT(STORE_GET) | BIT(STORE_STAT) | BIT(STORE_LIST) | BIT(STORE_COPY) |
+	    BIT(STORE_TOUCH)},
     {"lost", FAULT_LOST, false,
-	BIT(STORE_PUT) | BIT(STORE_DELETE) | BIT(STORE_COPY)},
+	BIT(STORE_PUT) | BIT(STORE_DELETE) | BIT(STORE_COPY) |
+	    BIT(STORE_TOUCH) | BIT(STORE_SYNC)},
     {"kill", FAULT_KILL, false, ALL_VERBS},
     {"kill-after", FAULT_KILL_AFTER, false, ALL_VERBS},
 };

@@ -10,7 +10,8 @@ struct store;
 
 /* Each takes below over; on error below is still the caller's. */
 
-/** store_ro_new: put, delete and copy fail with -EROFS and reach nobody. */
+/** store_ro_new: put, delete, copy and touch fail with -EROFS and reach
+ * nobody. */
 int store_ro_new(struct store *below, struct store **ret);
 
 /** store_count_new: counts calls; for backends that do not themselves. */
@@ -32,11 +33,12 @@ int store_log_new(struct store *below, struct store **ret);
  * Misbehave on order.  script is a file of rules, one a line, first match
  * wins; read again when it changes, and counts begin anew then:
  *     VERB KEY-GLOB ACTION [count=N] [after=N] [rate=P%] [seed=N]
- * VERB: get put stat list delete copy *.  ACTION: error=ERRNAME, delay=MS,
- * hang (until the deadline), truncate=BYTES (get, put), flip=OFFSET (get,
- * put), absent (get, stat, list, copy), lost (put, delete, copy: done, yet
- * reported as failed), kill (SIGKILL to ourselves, before), kill-after.
- * The key of a listing is its prefix; one of many to delete that matches is
+ * VERB: get put stat list delete copy touch sync *.  ACTION: error=ERRNAME,
+ * delay=MS, hang (until the deadline), truncate=BYTES (get, put), flip=OFFSET
+ * (get, put), absent (get, stat, list, copy, touch), lost (put, delete, copy,
+ * touch, sync: done, yet reported as failed), kill (SIGKILL to ourselves,
+ * before), kill-after.
+ * The key of a listing is its prefix, that of sync ""; one of many to delete that matches is
  * enough.  A rule is passed over in its first calls (after), when it has had
  * its count, and by chance (rate).  '#' begins a comment.  A rule is about a
  * network: where one matches, STORE_LOCAL is answered with -EAGAIN.

@@ -66,6 +66,8 @@ store_verb_name(enum store_verb v)
 	    [STORE_LIST] = "list",
 	    [STORE_DELETE] = "delete",
 	    [STORE_COPY] = "copy",
+	    [STORE_TOUCH] = "touch",
+	    [STORE_SYNC] = "sync",
 	};
 
 	return (unsigned)v < STORE_VERBS ? names[v] : "?";
@@ -183,6 +185,35 @@ store_copy(
 		return r;
 	FIND(s, copy);
 	return s->ops->copy(s, from, to, deadline);
+}
+
+int
+store_touch(struct store *s, const char *key)
+{
+	int r;
+
+	if (!store_key_is_valid(key))
+		return -EINVAL;
+	r = check_up(s);
+	if (r < 0)
+		return r;
+	for (; s != NULL; s = s->below)
+		if (s->ops->touch != NULL)
+			return s->ops->touch(s, key);
+	return -EOPNOTSUPP;
+}
+
+int
+store_sync(struct store *s)
+{
+	int r = check_up(s);
+
+	if (r < 0)
+		return r;
+	for (; s != NULL; s = s->below)
+		if (s->ops->sync != NULL)
+			return s->ops->sync(s);
+	return 0;
 }
 
 void

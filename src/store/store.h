@@ -21,7 +21,8 @@ struct buf;
  * store_shutdown calls fail soon with -ESHUTDOWN.  Errors are logged where
  * object and cause are known, that is in the backend.
  *
- * Durability: when put returns 0 the object is in the store for good.
+ * Durability: when put returns 0 the object is in the store for good, but for
+ * a lazy one, which is there for good after the next store_sync.
  */
 struct store;
 
@@ -52,6 +53,8 @@ struct store_get {
 
 struct store_put {
 	bool if_absent;		/* 1 if there is such an object already */
+	bool lazy;		/* seen by all at once, but for good only after
+				 * store_sync: where that is cheaper */
 	deadline_t deadline;
 };
 
@@ -64,7 +67,7 @@ typedef void store_delete_fn(void *arg, const char *key, const char *why);
  */
 enum store_verb {
 	STORE_GET, STORE_PUT, STORE_STAT, STORE_LIST, STORE_DELETE, STORE_COPY,
-	STORE_VERBS
+	STORE_TOUCH, STORE_SYNC, STORE_VERBS
 };
 struct store_counts {
 	uint64_t requests[STORE_VERBS];	/* all attempts: what is paid for */
@@ -74,8 +77,9 @@ struct store_counts {
 };
 
 /*
- * A backend has all of get, put, stat, list, del and copy.  A filter leaves
- * NULL what it does not change: the call goes to the store below.
+ * A backend has all of get, put, stat, list, del and copy, the others if they
+ * mean anything there.  A filter leaves NULL what it does not change: the call
+ * goes to the store below.
  */
 struct store_ops {
 	/** 0, 1 if absent, -errno.  ret_obj may be NULL. */
@@ -102,9 +106,13 @@ struct store_ops {
 	/** Within the store.  1 if the source is absent. */
 	int (*copy)(struct store *s, const char *from, const char *to,
 	    deadline_t deadline);
+	/** Optional, as is sync: store_touch. */
+	int (*touch)(struct store *s, const char *key);
+	int (*sync)(struct store *s);
 	/**
 	 * The caller has checked (good) or found damaged (!good) what get
-	 * returned for this immutable object; b is its content.  A cache keeps
+	 * returned, or put has put, for this immutable object; b is its
+	 * content.  A cache keeps
 	 * good content and drops what was found damaged.
 	 */
 	void (*verdict)(struct store *s, const char *key, struct buf *b,
@@ -140,6 +148,16 @@ int store_delete(struct store *s, const char *const *keys, size_t n,
     store_delete_fn *fn, void *arg, deadline_t deadline);
 int store_copy(struct store *s, const char *from, const char *to,
     deadline_t deadline);
+/**
+ * store_touch(s, key): keep an object, which is to be referred to, from being
+ * collected as garbage.  0; 1 if absent; -EOPNOTSUPP where a store has nothing
+ * like it: there only references keep an object.
+ * store_sync(s): what has been put so far, lazily too, is there for good.  If it
+ * fails once it always will: nobody knows whose objects were lost, so all that
+ * were put lazily are to be called lost.
+ */
+int store_touch(struct store *s, const char *key);
+int store_sync(struct store *s);
 void store_verdict(struct store *s, const char *key, struct buf *b, bool good);
 /** store_counts(s, ret): of the first store from the top that counts. */
 void store_counts(struct store *s, struct store_counts *ret);

@@ -122,6 +122,25 @@ count_copy(
 	return r;
 }
 
+static int
+count_touch(struct store *s, const char *key)
+{
+	int r = store_touch(s->below, key);
+
+	if (r != -EOPNOTSUPP)
+		count((struct store_count *)s, STORE_TOUCH, r);
+	return r;
+}
+
+static int
+count_sync(struct store *s)
+{
+	int r = store_sync(s->below);
+
+	count((struct store_count *)s, STORE_SYNC, r);
+	return r;
+}
+
 static void
 count_counts(struct store *s, struct store_counts *ret)
 {
@@ -151,6 +170,8 @@ store_count_new(struct store *below, struct store **ret)
 	    .list = count_list,
 	    .del = count_del,
 	    .copy = count_copy,
+	    .touch = count_touch,
+	    .sync = count_sync,
 	    .counts = count_counts,
 	    .free = count_free,
 	};

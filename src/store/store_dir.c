@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/num.h"
 #include "base/str.h"
@@ -162,7 +163,7 @@ put_mark(struct store_dir *d, const struct dir_name *n, size_t len,
 		return -EINVAL;
 	if (if_absent && stat_mark(d, n) == 0)
 		return 1;
-	fd = dir_path_make(d->fd, n->path, 0755, &d->owner);
+	fd = dir_path_make(d->fd, n->path, 0755, &d->owner, true);
 	if (fd < 0)
 		return dir_failed(d, "make", n->path, fd);
 	if (ret != NULL)
@@ -184,7 +185,7 @@ dir_put(struct store *s, const char *key, const void *p, size_t len,
 	}
 	if (n.is_mark)
 		return put_mark(d, &n, len, how->if_absent, ret_obj);
-	return dir_write(d, &n, p, len, how->if_absent, ret_obj);
+	return dir_write(d, &n, p, len, how, ret_obj);
 }
 
 static int
@@ -338,6 +339,36 @@ dir_copy(struct store *s, const char *from, const char *to, deadline_t deadline)
 	return dir_put(s, to, b->data, b->len, &how, NULL);
 }
 
+static int
+dir_touch_op(struct store *s, const char *key)
+{
+	struct store_dir *d = (struct store_dir *)s;
+	struct dir_name n;
+
+	if (dir_names_of_key(key, &n) != 0)
+		return 1;
+	return n.is_mark ? stat_mark(d, &n) : dir_touch(d, &n);
+}
+
+/*
+ * One after the other, and so with the lock: the kernel tells of lost pages
+ * once, and whoever comes next must not be told that all is well.
+ */
+static int
+dir_sync(struct store *s)
+{
+	struct store_dir *d = (struct store_dir *)s;
+	LOCK(&d->sync_lock);
+
+	if (d->sync_error < 0 || syncfs(d->fd) == 0)
+		return d->sync_error;
+	d->sync_error = -errno;
+	log_err("%s: not all that was written is on the disk: %s\n"
+		"hint: check the disk, then mount again",
+	    d->base, strerror(-d->sync_error));
+	return d->sync_error;
+}
+
 static void
 dir_free(struct store *s)
 {
@@ -345,6 +376,7 @@ dir_free(struct store *s)
 
 	if (d->fd >= 0)
 		close(d->fd);
+	pthread_mutex_destroy(&d->sync_lock);
 	free(d->base);
 	free(d);
 }
@@ -359,6 +391,8 @@ store_dir_new(const char *base, struct store **ret)
 	    .list = dir_list_op,
 	    .del = dir_del,
 	    .copy = dir_copy,
+	    .touch = dir_touch_op,
+	    .sync = dir_sync,
 	    .free = dir_free,
 	};
 	struct store_dir *d = calloc(1, sizeof(*d));
@@ -369,6 +403,7 @@ store_dir_new(const char *base, struct store **ret)
 		return -ENOMEM;
 	d->s.ops = &ops;
 	d->s.name = "dir";
+	pthread_mutex_init(&d->sync_lock, NULL);
 	d->fd = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (d->fd < 0 || fstat(d->fd, &st) < 0) {
 		r = -errno;

@@ -319,6 +319,33 @@ fault_copy(
 	return r != 0 ? r : after(&o, store_copy(s->below, from, to, deadline));
 }
 
+static int
+fault_touch(struct store *s, const char *key)
+{
+	struct store_fault *f = (struct store_fault *)s;
+	struct fault_order o;
+	int r;
+
+	if (next_order(f, STORE_TOUCH, &key, 1, &o) != 0)
+		return store_touch(s->below, key);
+	r = before(f, &o, 0);
+	return r != 0 ? r : after(&o, store_touch(s->below, key));
+}
+
+static int
+fault_sync(struct store *s)
+{
+	struct store_fault *f = (struct store_fault *)s;
+	const char *none = "";
+	struct fault_order o;
+	int r;
+
+	if (next_order(f, STORE_SYNC, &none, 1, &o) != 0)
+		return store_sync(s->below);
+	r = before(f, &o, 0);
+	return r != 0 ? r : after(&o, store_sync(s->below));
+}
+
 static void
 fault_shutdown(struct store *s)
 {
@@ -351,6 +378,8 @@ store_fault_new(struct store *below, const char *script, struct store **ret)
 	    .list = fault_list,
 	    .del = fault_del,
 	    .copy = fault_copy,
+	    .touch = fault_touch,
+	    .sync = fault_sync,
 	    .shutdown = fault_shutdown,
 	    .free = fault_free,
 	};

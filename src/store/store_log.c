@@ -112,6 +112,26 @@ log_copy(struct store *s, const char *from, const char *to, deadline_t deadline)
 	return r;
 }
 
+static int
+log_touch(struct store *s, const char *key)
+{
+	uint64_t begin = clock_mono_ms();
+	int r = store_touch(s->below, key);
+
+	say(STORE_TOUCH, key, r, 0, begin);
+	return r;
+}
+
+static int
+log_sync(struct store *s)
+{
+	uint64_t begin = clock_mono_ms();
+	int r = store_sync(s->below);
+
+	say(STORE_SYNC, "", r, 0, begin);
+	return r;
+}
+
 static void
 log_free(struct store *s)
 {
@@ -128,6 +148,8 @@ store_log_new(struct store *below, struct store **ret)
 	    .list = log_list,
 	    .del = log_del,
 	    .copy = log_copy,
+	    .touch = log_touch,
+	    .sync = log_sync,
 	    .free = log_free,
 	};
 	struct store *s = calloc(1, sizeof(*s));

@@ -40,6 +40,14 @@ ro_copy(struct store *s, const char *from, const char *to, deadline_t deadline)
 	return -EROFS;
 }
 
+static int
+ro_touch(struct store *s, const char *key)
+{
+	(void)s;
+	(void)key;
+	return -EROFS;
+}
+
 static void
 ro_free(struct store *s)
 {
@@ -53,6 +61,7 @@ store_ro_new(struct store *below, struct store **ret)
 	    .put = ro_put,
 	    .del = ro_del,
 	    .copy = ro_copy,
+	    .touch = ro_touch,
 	    .free = ro_free,
 	};
 	struct store *s = calloc(1, sizeof(*s));

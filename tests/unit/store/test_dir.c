@@ -22,6 +22,7 @@
 #include "base/str.h"
 #include "pbs/blob.h"
 #include "scratch.h"
+#include "store/dir.h"
 #include "store/store.h"
 #include "suite.h"
 
@@ -410,26 +411,154 @@ no_such_datastore(void **state)
 	assert_null(s);
 }
 
-/* From here on openat2 does not exist. */
+static struct timespec
+accessed(const char *base, const char *name)
+{
+	struct stat st;
+
+	assert_int_equal(lstat(scratch_path(base, name), &st), 0);
+	return st.st_atim;
+}
+
+static void
+touching_renews_the_access_time_alone(void **state)
+{
+	const struct timespec old[2] = {{.tv_sec = 1000}, {.tv_sec = 2000}};
+	struct store *s = open_dir(*state);
+	struct stat st;
+
+	assert_int_equal(store_touch(s, CHUNK_KEY), 1);
+	file(*state, CHUNK_KEY, "x");
+	file(*state, ".chunks/abcd/secret", "x");
+	file(*state, "vm/100/owner", "x");
+	assert_int_equal(utimensat(AT_FDCWD, scratch_path(*state, CHUNK_KEY),
+			     old, 0),
+	    0);
+	assert_int_equal(store_touch(s, CHUNK_KEY), 0);
+	assert_true(accessed(*state, CHUNK_KEY).tv_sec > 1000);
+	assert_int_equal(stat(scratch_path(*state, CHUNK_KEY), &st), 0);
+	assert_int_equal(st.st_mtim.tv_sec, 2000);
+	assert_int_equal(store_touch(s, ".cnt/vm/100/owner"), 0);
+	assert_int_equal(store_touch(s, ".cnt/vm/100/notes"), 1);
+	assert_int_equal(store_touch(s, ".cnt/README"), 1);
+	assert_int_equal(store_touch(s, "a//b"), -EINVAL);
+	/* What a crash has left empty, and links, are no chunks. */
+	assert_int_equal(truncate(scratch_path(*state, CHUNK_KEY), 0), 0);
+	assert_int_equal(store_touch(s, CHUNK_KEY), 1);
+	assert_int_equal(unlink(scratch_path(*state, CHUNK_KEY)), 0);
+	assert_int_equal(symlink("secret", scratch_path(*state, CHUNK_KEY)),
+	    0);
+	assert_int_equal(utimensat(AT_FDCWD,
+			     scratch_path(*state, ".chunks/abcd/secret"), old,
+			     0),
+	    0);
+	assert_int_equal(store_touch(s, CHUNK_KEY), 1);
+	assert_int_equal(accessed(*state, ".chunks/abcd/secret").tv_sec, 1000);
+	store_shutdown(s);
+	assert_int_equal(store_touch(s, CHUNK_KEY), -ESHUTDOWN);
+	assert_int_equal(store_sync(s), -ESHUTDOWN);
+	store_free(s);
+}
+
+/* From here on that system call fails. */
 static int
-forbid_openat2(void)
+forbid(unsigned nr, int error)
 {
 	struct sock_filter code[] = {
 	    BPF_STMT(
 		BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-	    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat2, 0, 1),
-	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+	    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 1),
+	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
 	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
 	const struct sock_fprog prog = {ARRAY_SIZE(code), code};
-	const struct open_how how = {0};
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
 	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog) < 0)
 		return -errno;
+	return 0;
+}
+
+static int
+forbid_openat2(void)
+{
+	const struct open_how how = {0};
+
+	if (forbid(SYS_openat2, ENOSYS) < 0)
+		return -errno;
 	return syscall(SYS_openat2, -1, "", &how, sizeof(how)) < 0 && errno == ENOSYS
 		   ? 0
 		   : -EIO;
+}
+
+/* The exit status of a child in which fn runs. */
+static int
+in_child(int (*fn)(const char *base), const char *base)
+{
+	int status;
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0)
+		_exit(fn(base));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+/* Steps are numbered, so that a failure has a name. */
+static int
+put_lazily(const char *base)
+{
+	const struct store_put lazy = {.lazy = true, .if_absent = true};
+	struct store *s = open_dir(base);
+
+	if (forbid(SYS_fsync, EIO) < 0)
+		return 77;
+	if (store_put(s, CHUNK_KEY, "x", 1, &absent, NULL) != -EIO)
+		return 1;
+	if (store_put(s, CHUNK_KEY, "x", 1, &lazy, NULL) != 0)
+		return 2;
+	if (store_put(s, CHUNK_KEY, "x", 1, &lazy, NULL) != 1)
+		return 3;
+	if (store_sync(s) != 0)
+		return 4;
+	if (forbid(SYS_syncfs, EIO) < 0)
+		return 77;
+	if (store_sync(s) != -EIO || store_sync(s) != -EIO)
+		return 5;
+	store_free(s);
+	return 0;
+}
+
+static void
+lazy_ones_are_not_waited_for(void **state)
+{
+	int status = in_child(put_lazily, *state);
+
+	if (status == 77)
+		skip();
+	assert_int_equal(status, 0);
+	assert_int_equal(mode_of(*state, ".chunks/abcd"), 0750);
+	assert_int_equal(mode_of(*state, CHUNK_KEY), 0644);
+	assert_int_equal(scratch_files(scratch_path(*state, ".chunks")), 1);
+}
+
+/* Lost pages are told of once; whoever asks later must know as well. */
+static void
+a_failed_sync_is_not_forgotten(void **state)
+{
+	struct store *s = open_dir(*state);
+	struct store_dir *d = (struct store_dir *)s;
+	int fd = d->fd;
+
+	assert_int_equal(store_sync(s), 0);
+	d->fd = -1;
+	assert_int_equal(store_sync(s), -EBADF);
+	d->fd = fd;
+	assert_int_equal(store_sync(s), -EBADF);
+	store_free(s);
 }
 
 static const struct CMUnitTest tests[] = {
@@ -447,6 +576,9 @@ static const struct CMUnitTest tests[] = {
     WITH_DIR(all_chunk_directories_are_listed_in_order),
     WITH_DIR(what_vanishes_meanwhile_is_left_out),
     WITH_DIR(no_such_datastore),
+    WITH_DIR(touching_renews_the_access_time_alone),
+    WITH_DIR(lazy_ones_are_not_waited_for),
+    WITH_DIR(a_failed_sync_is_not_forgotten),
 };
 
 /* Everything once more on a kernel that is older. */

@@ -73,6 +73,8 @@ read_only_reaches_nobody(void **state)
 	assert_int_equal(store_ro_new(count, &s), 0);
 	assert_int_equal(store_put(s, "b", "x", 1, NULL, NULL), -EROFS);
 	assert_int_equal(store_copy(s, "a", "b", 0), -EROFS);
+	assert_int_equal(store_touch(s, "a"), -EROFS);
+	assert_int_equal(store_sync(s), 0);
 	assert_int_equal(
 	    store_delete(s, keys, 2, count_told, &told, 0), -EROFS);
 	assert_int_equal(told, 2);
@@ -107,7 +109,12 @@ counts_are_exact(void **state)
 	assert_int_equal(store_list(s, "", NULL, count_listed, &n), 0);
 	assert_int_equal(store_copy(s, "a", "b", 0), 0);
 	assert_int_equal(store_delete(s, keys, 2, NULL, NULL, 0), 0);
+	/* Nothing like it in memory, so nobody was asked. */
+	assert_int_equal(store_touch(s, "a"), -EOPNOTSUPP);
+	assert_int_equal(store_sync(s), 0);
 	store_counts(s, &c);
+	assert_int_equal(c.requests[STORE_TOUCH], 0);
+	assert_int_equal(c.requests[STORE_SYNC], 1);
 	assert_int_equal(c.requests[STORE_PUT], 1);
 	assert_int_equal(c.requests[STORE_GET], 4);
 	assert_int_equal(c.failed[STORE_GET], 1);
@@ -117,6 +124,38 @@ counts_are_exact(void **state)
 	assert_int_equal(c.requests[STORE_DELETE], 1);
 	assert_int_equal(c.bytes_written, 5);
 	assert_int_equal(c.bytes_read, 10);
+	store_free(s);
+}
+
+static void
+touches_are_counted_and_disturbed(void **state)
+{
+	const char *script = scratch_path(*state, "script");
+	static const char rules[] = "touch a error=EIO count=1\n"
+				    "touch b absent count=1\n"
+				    "sync * lost after=1\n";
+	struct store_counts c;
+	struct store *s;
+
+	scratch_write(script, rules, strlen(rules));
+	scratch_write(scratch_path(*state, ".pbs3fs/objects/a"), "x", 1);
+	scratch_write(scratch_path(*state, ".pbs3fs/objects/b"), "x", 1);
+	assert_int_equal(store_dir_new(*state, &s), 0);
+	assert_int_equal(store_count_new(s, &s), 0);
+	assert_int_equal(store_fault_new(s, script, &s), 0);
+	assert_int_equal(store_log_new(s, &s), 0);
+	assert_int_equal(store_limit_new(s, 100, 0, &s), 0);
+	assert_int_equal(store_touch(s, "a"), -EIO);
+	assert_int_equal(store_touch(s, "b"), 1);
+	assert_int_equal(store_touch(s, "a"), 0);
+	assert_int_equal(store_touch(s, "b"), 0);
+	assert_int_equal(store_touch(s, "c"), 1);
+	assert_int_equal(store_sync(s), 0);
+	assert_int_equal(store_sync(s), -EIO);
+	store_counts(s, &c);
+	assert_int_equal(c.requests[STORE_TOUCH], 3);
+	assert_int_equal(c.failed[STORE_TOUCH], 0);
+	assert_int_equal(c.requests[STORE_SYNC], 2);
 	store_free(s);
 }
 
@@ -494,6 +533,7 @@ main(void)
 	    cmocka_unit_test(requests_are_limited),
 	    cmocka_unit_test(the_limit_of_requests_holds_for_many_threads),
 	    cmocka_unit_test(downloads_are_limited),
+	    WITH_DIR(touches_are_counted_and_disturbed),
 	    WITH_DIR(errors_on_order),
 	    WITH_DIR(damage_on_order),
 	    WITH_DIR(absent_and_lost_on_order),
