@@ -22,8 +22,8 @@ int aead_decrypt(const uint8_t key[AEAD_KEY_LEN],
     const uint8_t iv[AEAD_IV_LEN], const uint8_t tag[AEAD_TAG_LEN],
     const void *in, size_t len, void *out);
 
-/** aead_encrypt(key, iv, in, len, out, tag): the caller never uses an iv
- * twice with one key.  0, -ENOMEM, -ENOSYS. */
+/** aead_encrypt(key, iv, in, len, out, tag): out has len bytes and may be in;
+ * the caller never uses an iv twice with one key.  0, -ENOMEM, -ENOSYS. */
 int aead_encrypt(const uint8_t key[AEAD_KEY_LEN],
     const uint8_t iv[AEAD_IV_LEN], const void *in, size_t len, void *out,
     uint8_t tag[AEAD_TAG_LEN]);

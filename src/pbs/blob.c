@@ -195,36 +195,77 @@ chunk_decode(const void *p, size_t len, const struct digest *digest,
 	return chunk_decode_with(p, len, digest, size, NULL, ret);
 }
 
-int
-blob_encode(const void *p, size_t len, bool compress, struct buf **ret)
+/* In place; the IV goes where it is looked for. */
+static int
+encrypt(const struct enc_key *key, struct buf *b)
 {
+	uint8_t *payload = b->data + BLOB_HEADER_ENC;
+	int r;
+
+	r = crypt_random(b->data + IV_OFF, AEAD_IV_LEN);
+	if (r < 0)
+		return r;
+	return aead_encrypt(enc_key_raw(key), b->data + IV_OFF, payload,
+	    b->len - BLOB_HEADER_ENC, payload, b->data + TAG_OFF);
+}
+
+int
+blob_encode_with(const void *p, size_t len, bool compress,
+    const struct enc_key *key, struct buf **ret)
+{
+	size_t n = len, head = key != NULL ? BLOB_HEADER_ENC :
+	    BLOB_HEADER_PLAIN;
 	_cleanup_(buf_unrefp) struct buf *b = NULL;
-	enum blob_kind kind = BLOB_PLAIN;
-	size_t n = len;
+	bool packed = false;
 	uint8_t *payload;
 	int r;
 
 	if (len > BLOB_CONTENT_MAX)
 		return -EFBIG;
-	b = buf_new(BLOB_HEADER_PLAIN + len);
+	b = buf_new(head + len);
 	if (b == NULL)
 		return -ENOMEM;
-	payload = b->data + BLOB_HEADER_PLAIN;
+	payload = b->data + head;
 	if (compress && len > 0) {
 		r = zst_pack(p, len, payload, len, &n);
 		if (r < 0)
 			return r;
-		if (r == 0)
-			kind = BLOB_ZSTD;
+		packed = r == 0;
 	}
-	if (kind == BLOB_PLAIN) {
+	if (!packed) {
 		n = len;
 		if (len > 0)
 			memcpy(payload, p, len);
 	}
-	memcpy(b->data, magics[kind], MAGIC_LEN);
+	b->len = head + n;
+	if (key != NULL) {
+		r = encrypt(key, b);
+		if (r < 0)
+			return r;
+		memcpy(b->data, magics[packed ? BLOB_ENC_ZSTD : BLOB_ENC],
+		    MAGIC_LEN);
+	} else {
+		memcpy(b->data, magics[packed ? BLOB_ZSTD : BLOB_PLAIN],
+		    MAGIC_LEN);
+	}
 	put_le32(b->data + CRC_OFF, libdeflate_crc32(0, payload, n));
-	b->len = BLOB_HEADER_PLAIN + n;
 	*ret = steal(&b);
 	return 0;
+}
+
+int
+blob_encode(const void *p, size_t len, bool compress, struct buf **ret)
+{
+	return blob_encode_with(p, len, compress, NULL, ret);
+}
+
+int
+chunk_encode(const void *p, size_t len, const struct enc_key *key,
+    bool compress, struct buf **ret)
+{
+	if (len == 0)
+		return -EINVAL;
+	if (len > CHUNK_CONTENT_MAX)
+		return -EFBIG;
+	return blob_encode_with(p, len, compress, key, ret);
 }

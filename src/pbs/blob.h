@@ -77,4 +77,17 @@ int chunk_decode_with(const void *p, size_t len, const struct digest *digest,
  */
 int blob_encode(const void *p, size_t len, bool compress, struct buf **ret);
 
+/**
+ * blob_encode_with(p, len, compress, key, ret):
+ * The same, then encrypted if key is not NULL, with a new random IV: no two
+ * are alike.  -EIO if there are no random bytes, -ENOSYS.
+ * chunk_encode(p, len, key, compress, ret): of a chunk; what it is called says
+ * enc_key_digest or digest_of.  -EFBIG over CHUNK_CONTENT_MAX, -EINVAL for
+ * none.
+ */
+int blob_encode_with(const void *p, size_t len, bool compress,
+    const struct enc_key *key, struct buf **ret);
+int chunk_encode(const void *p, size_t len, const struct enc_key *key,
+    bool compress, struct buf **ret);
+
 #endif

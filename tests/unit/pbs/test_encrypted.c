@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <zstd.h>
 
 #include "base/num.h"
 #include "pbs/enc_key.h"
@@ -239,6 +240,95 @@ plain_ones_beside_a_key(void **state)
 	buf_unref(b);
 }
 
+/* What was encrypted, again: of the same kind and length, and it comes back. */
+static void
+encoding_is_the_servers(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(golden); i++) {
+		const struct golden *g = &golden[i];
+		struct buf *b = data_load(g->name), *content, *again, *back;
+		struct digest d = data_digest(g->digest);
+		enum blob_kind kind, kind_again;
+
+		print_message("# %s\n", g->name);
+		assert_int_equal(blob_decode_with(b->data, b->len,
+		    BLOB_CONTENT_MAX, *g->key, &content), 0);
+		assert_int_equal(blob_encode_with(content->data, content->len,
+		    true, *g->key, &again), 0);
+		assert_int_equal(blob_kind(b->data, b->len, &kind), 0);
+		assert_int_equal(blob_kind(again->data, again->len,
+		    &kind_again), 0);
+		assert_int_equal(kind_again, kind);
+		if (ZSTD_versionNumber() == 10504 ||
+		    ZSTD_versionNumber() == 10507)
+			assert_int_equal(again->len, b->len);
+		assert_int_equal(blob_decode_with(again->data, again->len,
+		    content->len, *g->key, &back), 0);
+		assert_int_equal(back->len, content->len);
+		assert_memory_equal(back->data, content->data, back->len);
+		buf_unref(back);
+		if (content->len > 0) {
+			assert_int_equal(chunk_decode_with(again->data,
+			    again->len, &d, content->len, *g->key, &back), 0);
+			buf_unref(back);
+			assert_int_equal(chunk_decode_with(again->data,
+			    again->len, &d, content->len, example, &back),
+			    -EBADMSG);
+		}
+		buf_unref(again);
+		buf_unref(content);
+		buf_unref(b);
+	}
+}
+
+static void
+no_two_are_alike(void **state)
+{
+	struct digest d = data_digest(HELLO);
+	struct buf *a, *b, *back;
+	char zeros[4096] = {0};
+	enum blob_kind kind;
+
+	(void)state;
+	assert_int_equal(chunk_encode("hello\n", 6, example, true, &a), 0);
+	assert_int_equal(chunk_encode("hello\n", 6, example, true, &b), 0);
+	assert_int_equal(a->len, sizeof(hello) - 1);
+	assert_int_equal(b->len, a->len);
+	/* The same magic; another IV, tag and content. */
+	assert_memory_equal(a->data, hello, 8);
+	assert_memory_equal(b->data, hello, 8);
+	assert_memory_not_equal(a->data + 12, b->data + 12, 16);
+	assert_memory_not_equal(a->data + 28, b->data + 28, 16);
+	assert_memory_not_equal(a->data + 44, b->data + 44, 6);
+	assert_int_equal(chunk_decode_with(a->data, a->len, &d, 6, example,
+	    &back), 0);
+	assert_memory_equal(back->data, "hello\n", 6);
+	buf_unref(back);
+	buf_unref(b);
+	buf_unref(a);
+	assert_int_equal(chunk_encode(zeros, sizeof(zeros), example, true, &a),
+	    0);
+	assert_int_equal(blob_kind(a->data, a->len, &kind), 0);
+	assert_int_equal(kind, BLOB_ENC_ZSTD);
+	buf_unref(a);
+	assert_int_equal(chunk_encode(zeros, sizeof(zeros), example, false,
+	    &a), 0);
+	assert_int_equal(blob_kind(a->data, a->len, &kind), 0);
+	assert_int_equal(kind, BLOB_ENC);
+	buf_unref(a);
+	/* Without a key as ever. */
+	assert_int_equal(chunk_encode("hello\n", 6, NULL, true, &a), 0);
+	assert_int_equal(blob_encode("hello\n", 6, true, &b), 0);
+	assert_int_equal(a->len, b->len);
+	assert_memory_equal(a->data, b->data, a->len);
+	buf_unref(b);
+	buf_unref(a);
+	assert_int_equal(chunk_encode("", 0, NULL, true, &a), -EINVAL);
+	assert_int_equal(chunk_encode(zeros, CHUNK_CONTENT_MAX + 1, NULL, true,
+	    &a), -EFBIG);
+}
+
 static struct manifest *
 manifest(const char *name)
 {
@@ -369,6 +459,8 @@ main(void)
 	    cmocka_unit_test(real_ones_decode),
 	    cmocka_unit_test(every_flipped_bit_is_noticed),
 	    cmocka_unit_test(plain_ones_beside_a_key),
+	    cmocka_unit_test(encoding_is_the_servers),
+	    cmocka_unit_test(no_two_are_alike),
 	    cmocka_unit_test(signatures),
 	    cmocka_unit_test(signature_of_the_format),
 	    cmocka_unit_test(the_ring_finds_the_key),
