@@ -24,7 +24,7 @@ enum piece_kind {
 
 enum piece_flags {
 	/* Cut where the chunker cuts the stream from offset 0, so that it may
-	 * stand in a new index as it is. */
+	 * stand in a new index as it is.  Gone when the piece is cut. */
 	PIECE_NATURAL = 1,
 	/* The PAYLOAD header for this file as it is lies before its content in
 	 * the chunk.  Gone with any change of content or size. */
@@ -34,7 +34,7 @@ enum piece_flags {
 struct piece {
 	enum piece_kind kind;
 	uint64_t off, len;	/* in the file; len > 0 */
-	uint64_t seq;		/* STAGED: the last write in it */
+	uint64_t seq;		/* of the last change in it; 0: as it began */
 	uint64_t base_off;	/* BASE: offset in the base file */
 	struct digest digest;	/* CHUNK */
 	uint32_t chunk_size;	/* CHUNK: all of the chunk */
@@ -48,18 +48,24 @@ uint64_t content_size(const struct content *c);
 /** content_set_base(c, size): an empty one becomes the base file's bytes. */
 int content_set_base(struct content *c, uint64_t size);
 
-/* Each leaves c as it was on -ENOMEM.  Beyond the end they extend the file,
- * with a hole in between.  Neighbours of the same kind that fit are joined. */
+/*
+ * Each leaves c as it was on -ENOMEM, and on -EFBIG for an end beyond
+ * INT64_MAX.  Beyond the end of the file they extend it, with a hole in
+ * between.  Neighbours of the same kind that fit are joined.  seq grows from
+ * change to change, so that content_settle sees what came after an upload
+ * began: a hole punched meanwhile, too.
+ */
 int content_write(struct content *c, uint64_t off, uint64_t len, uint64_t seq);
-int content_lose(struct content *c, uint64_t off, uint64_t len);
-/** content_punch(c, off, len): becomes a hole, within the size. */
-int content_punch(struct content *c, uint64_t off, uint64_t len);
-int content_truncate(struct content *c, uint64_t size);
+int content_lose(struct content *c, uint64_t off, uint64_t len, uint64_t seq);
+/** content_punch(c, off, len, seq): becomes a hole, within the size. */
+int content_punch(struct content *c, uint64_t off, uint64_t len, uint64_t seq);
+int content_truncate(struct content *c, uint64_t size, uint64_t seq);
 /**
  * content_settle(c, p, seq):
  * [p->off, p->off + p->len) was uploaded as the CHUNK piece p, as it was at
- * seq.  0, or -ESTALE if any of it has been written since (a STAGED piece with
- * a higher seq, or the file became shorter), and nothing was done.
+ * seq.  0, or -ESTALE if any of it has changed since, is lost or is beyond the
+ * end, and nothing was done.  p->seq is not looked at.  PIECE_PACKED is kept
+ * if p begins the file and nothing of the file has changed since, nor its size.
  */
 int content_settle(struct content *c, const struct piece *p, uint64_t seq);
 

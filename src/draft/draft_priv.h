@@ -124,7 +124,7 @@ struct draft {
 	uint64_t next_new;	/* numbers */
 	uint64_t next_base;
 	uint64_t next_dentry;
-	uint64_t seq;		/* of data writes: grows */
+	uint64_t seq;		/* of changes of content: grows */
 	bool changed;		/* since the base: there is something to publish */
 	int64_t changed_at;	/* epoch seconds: the oldest change */
 	uint64_t touched_ms;	/* the last change */
