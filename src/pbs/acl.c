@@ -9,23 +9,8 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/num.h"
+#include "pbs/acl_format.h"
 #include "pbs/pxar.h"
-
-/* The kernel's form: a version u32, then tag u16, perm u16, id u32 for each
- * entry, ordered by tag and id. */
-#define XATTR_VERSION 2
-#define HEADER_SIZE 4
-#define ENTRY_SIZE 8
-#define NO_ID UINT32_MAX
-
-enum tag {
-	TAG_USER_OBJ = 0x01,
-	TAG_USER = 0x02,
-	TAG_GROUP_OBJ = 0x04,
-	TAG_GROUP = 0x08,
-	TAG_MASK = 0x10,
-	TAG_OTHER = 0x20,
-};
 
 /* One list in a form that both kinds of ACL fill. */
 struct list {
@@ -36,11 +21,11 @@ struct list {
 };
 
 static uint8_t *
-put(uint8_t *p, enum tag tag, uint32_t perm, uint32_t id)
+put(uint8_t *p, enum acl_tag tag, uint32_t perm, uint32_t id)
 {
 	put_le32(p, (uint32_t)tag | perm << 16);
 	put_le32(p + 4, id);
-	return p + ENTRY_SIZE;
+	return p + ACL_ENTRY_SIZE;
 }
 
 static int
@@ -52,7 +37,8 @@ compare_id(const void *pa, const void *pb)
 }
 
 static int
-put_named(uint8_t **p, enum tag tag, const struct pxar_acl_id *ids, size_t n)
+put_named(uint8_t **p, enum acl_tag tag, const struct pxar_acl_id *ids,
+    size_t n)
 {
 	_cleanup_free_ struct pxar_acl_id *sorted = NULL;
 	size_t i;
@@ -76,23 +62,23 @@ encode(const struct list *l, struct buf **ret)
 	uint8_t *p;
 	int r;
 
-	b = buf_new(HEADER_SIZE +
-	    (3 + l->has_mask + l->n_users + l->n_groups) * ENTRY_SIZE);
+	b = buf_new(ACL_HEADER_SIZE +
+	    (3 + l->has_mask + l->n_users + l->n_groups) * ACL_ENTRY_SIZE);
 	if (b == NULL)
 		return -ENOMEM;
 	p = b->data;
-	put_le32(p, XATTR_VERSION);
-	p = put(p + HEADER_SIZE, TAG_USER_OBJ, l->user_obj, NO_ID);
-	r = put_named(&p, TAG_USER, l->users, l->n_users);
+	put_le32(p, ACL_VERSION);
+	p = put(p + ACL_HEADER_SIZE, ACL_TAG_USER_OBJ, l->user_obj, ACL_NO_ID);
+	r = put_named(&p, ACL_TAG_USER, l->users, l->n_users);
 	if (r < 0)
 		return r;
-	p = put(p, TAG_GROUP_OBJ, l->group_obj, NO_ID);
-	r = put_named(&p, TAG_GROUP, l->groups, l->n_groups);
+	p = put(p, ACL_TAG_GROUP_OBJ, l->group_obj, ACL_NO_ID);
+	r = put_named(&p, ACL_TAG_GROUP, l->groups, l->n_groups);
 	if (r < 0)
 		return r;
 	if (l->has_mask)
-		p = put(p, TAG_MASK, l->mask, NO_ID);
-	put(p, TAG_OTHER, l->other, NO_ID);
+		p = put(p, ACL_TAG_MASK, l->mask, ACL_NO_ID);
+	put(p, ACL_TAG_OTHER, l->other, ACL_NO_ID);
 	*ret = steal(&b);
 	return 0;
 }
