@@ -12,15 +12,13 @@
 #include "base/num.h"
 #include "base/str.h"
 #include "pbs/blob.h"
+#include "pbs/manifest_priv.h"
 
 static const char *const mode_names[] = {
     [CRYPT_NONE] = "none",
     [CRYPT_SIGN] = "sign-only",
     [CRYPT_ENCRYPT] = "encrypt",
 };
-
-/* Some 50,000 files. */
-#define VALUES_MAX ((size_t)1 << 18)
 
 static const char no_memory[] = "out of memory";
 
@@ -206,16 +204,14 @@ read_manifest(const json_t *v, struct manifest *m)
 	return read_unprotected(json_object_get(v, "unprotected"), m);
 }
 
-/* Whether there are as few arrays, objects and members as memory should be
- * spent on: "{}," takes 80 times its length. */
-static bool
-is_simple(const struct buf *text)
+bool
+manifest_text_is_simple(const char *text, size_t len)
 {
 	bool quoted = false;
 	size_t n = 0;
 
-	for (size_t i = 0; i < text->len; i++) {
-		uint8_t c = text->data[i];
+	for (size_t i = 0; i < len; i++) {
+		char c = text[i];
 
 		if (c == '"')
 			quoted = !quoted;
@@ -224,23 +220,28 @@ is_simple(const struct buf *text)
 		else if (!quoted && (c == ',' || c == '[' || c == '{'))
 			n++;
 	}
-	return n <= VALUES_MAX;
+	return n <= MANIFEST_VALUES_MAX;
 }
 
-static const char *
-parse_json(const struct buf *text, json_t **ret)
+int
+manifest_text_parse(const struct buf *text, json_t **ret, const char **ret_why)
 {
 	json_error_t e;
 
-	if (!is_simple(text))
-		return "too many values";
+	*ret_why = "too many values";
+	if (!manifest_text_is_simple((const char *)text->data, text->len))
+		return -EBADMSG;
 	/* A NUL is allowed here so that one in the notes does no harm. */
 	*ret = json_loadb((const char *)text->data, text->len,
 	    JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &e);
 	if (*ret != NULL)
-		return NULL;
-	return json_error_code(&e) == json_error_out_of_memory ? no_memory :
-	    "not valid JSON";
+		return 0;
+	if (json_error_code(&e) == json_error_out_of_memory) {
+		*ret_why = no_memory;
+		return -ENOMEM;
+	}
+	*ret_why = "not valid JSON";
+	return -EBADMSG;
 }
 
 int
@@ -264,9 +265,10 @@ manifest_parse(const void *blob, size_t len, struct manifest **ret,
 		*ret_why = r == -ENOKEY ? "encrypted" : "damaged blob";
 		return -EBADMSG;
 	}
-	why = parse_json(m->json, &root);
-	if (why == NULL)
-		why = read_manifest(root, m);
+	r = manifest_text_parse(m->json, &root, ret_why);
+	if (r < 0)
+		return r;
+	why = read_manifest(root, m);
 	*ret_why = why;
 	if (why != NULL)
 		return why == no_memory ? -ENOMEM : -EBADMSG;

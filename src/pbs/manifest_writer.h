@@ -22,7 +22,9 @@ struct manifest_upload_stats {	/* unprotected.chunk_upload_stats */
  * The blob of a new manifest; of m are used: type, id, time, files (in that
  * order), notes.  key, or NULL: signs it and names its fingerprint.  stats may
  * be NULL.  Text as Proxmox Backup prints it: keys sorted, two spaces.
- * -EINVAL if a name is no archive name or comes twice; -EFBIG.
+ * -EINVAL if a name is no archive name or comes twice, a size is above
+ * INT64_MAX, or the notes are no UTF-8; -EFBIG for more than manifest_parse
+ * takes; -ENOMEM.
  */
 int manifest_make(const struct manifest *m, const struct enc_key *key,
     const struct manifest_upload_stats *stats, struct buf **ret);
@@ -30,7 +32,10 @@ int manifest_make(const struct manifest *m, const struct enc_key *key,
 /**
  * manifest_edit(m, change, ret):
  * The blob of m with changes in its unprotected part alone; everything else,
- * known or not, stays as it was, and so a signature stays valid.
+ * known or not, stays as it was, and so a signature stays valid.  -EINVAL for
+ * a state that is none of a manifest's, an upid that Proxmox Backup would not
+ * read, notes that are no UTF-8, and an unprotected part that is no object;
+ * -EFBIG, -ENOMEM.
  */
 struct manifest_change {
 	const char *notes;	/* NULL: leave; "": remove */
