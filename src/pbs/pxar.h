@@ -26,7 +26,12 @@ struct pxar;
 
 #define PXAR_NAME_MAX 4096
 #define PXAR_TARGET_MAX 4096
-#define PXAR_XATTR_MAX (255 + 65536)
+#define PXAR_XATTR_NAME_MAX 255
+#define PXAR_XATTR_MAX (PXAR_XATTR_NAME_MAX + 65536)
+#define PXAR_FCAPS_MAX 65536
+/* Attributes of one entry; a stream that repeats one chunk over and over could
+ * otherwise hold any number of them. */
+#define PXAR_META_MAX (16u << 20)
 
 /* Where the bytes come from: all of len at off, or an error. */
 struct pxar_source {

@@ -11,10 +11,6 @@
 
 #define NSEC_PER_SEC 1000000000
 
-/* Attributes of one entry; a stream that repeats one chunk over and over could
- * otherwise hold any number of them. */
-#define META_BYTES_MAX (16 * MIB)
-
 void
 pxar_entry_fini(struct pxar_entry *e)
 {
@@ -40,8 +36,7 @@ pxar_entry_name(struct pxar_win *w, char *name, size_t *ret_len)
 	if (r < 0)
 		return r;
 	len = rec.len - 1;
-	if (strnlen(name, rec.len) != len || strchr(name, '/') != NULL ||
-	    strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+	if (name[len] != '\0' || !pxar_name_is_valid(name, len))
 		return -EBADMSG;
 	*ret_len = len;
 	return 0;
@@ -99,7 +94,7 @@ read_attributes(struct pxar_win *w, unsigned flags, struct pxar_entry *e,
 			return r;
 		if (!pxar_meta_is(ret->type))
 			return 0;
-		if (ret->end - begin > META_BYTES_MAX)
+		if (ret->end - begin > PXAR_META_MAX)
 			return -EBADMSG;
 		e->has_meta = true;
 		if ((flags & PXAR_META) != 0) {
@@ -219,24 +214,6 @@ pxar_entry_body(const struct pxar *a, struct pxar_win *w, unsigned flags,
 	}
 }
 
-/* The path below the root that a hard link was stored with. */
-static bool
-path_is_sane(const char *path, size_t len)
-{
-	const char *p, *end;
-
-	if (strlen(path) != len)
-		return false;
-	for (p = path;; p = end + 1) {
-		end = strchrnul(p, '/');
-		if (end == p || (end - p == 1 && p[0] == '.') ||
-		    (end - p == 2 && p[0] == '.' && p[1] == '.'))
-			return false;
-		if (*end == '\0')
-			return true;
-	}
-}
-
 /* A file and nothing else, and of the name that the link knows it by. */
 static int
 read_target(const struct pxar *a, uint64_t pos, uint64_t limit,
@@ -289,7 +266,7 @@ pxar_entry_link(const struct pxar *a, struct pxar_win *w, uint64_t link,
 	if (r < 0)
 		return r;
 	back = get_le64(b);
-	if (path[len] != '\0' || !path_is_sane(path, len) ||
+	if (path[len] != '\0' || !pxar_name_path_is_valid(path, len) ||
 	    back >= link - a->entry)
 		return -EBADMSG;
 	return read_target(a, link - back, link, path, flags, e);

@@ -46,6 +46,9 @@
  * a HARDLINK to a path of one letter. */
 #define PXAR_CHILD_MIN (PXAR_HEADER_SIZE + 2 + PXAR_HEADER_SIZE + 8 + 2)
 
+/* Of an ACL entry: read, write, execute. */
+#define PXAR_PERM_MAX 7
+
 /* Names are hashed by SipHash-2-4 with these keys. */
 #define PXAR_HASH_K0 0x83ac3f1cfbb450db
 #define PXAR_HASH_K1 0xaa4f1b6879369fbd

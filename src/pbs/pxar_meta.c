@@ -8,9 +8,6 @@
 #include "base/cleanup.h"
 #include "base/num.h"
 
-#define XATTR_NAME_LEN 255
-#define FCAPS_LEN 65536
-#define PERM_MAX 7
 
 bool
 pxar_meta_is(uint64_t type)
@@ -68,7 +65,7 @@ add_xattr(struct pxar_meta *m, struct pxar_win *w, uint64_t len)
 	if (r < 0)
 		return r;
 	name_len = strnlen(name, len);
-	if (name_len == 0 || name_len == len || name_len > XATTR_NAME_LEN)
+	if (name_len == 0 || name_len == len || name_len > PXAR_XATTR_NAME_MAX)
 		return -EBADMSG;
 	value_len = len - name_len - 1;
 	value = malloc(MAX(value_len, 1));
@@ -101,7 +98,7 @@ add_acl_id(struct pxar_acl_id **ids, size_t *n, struct pxar_win *w,
 		return r;
 	id = get_le64(b);
 	perm = get_le64(b + 8);
-	if (id > UINT32_MAX || perm > PERM_MAX)
+	if (id > UINT32_MAX || perm > PXAR_PERM_MAX)
 		return -EBADMSG;
 	r = grow(ids, *n, sizeof(**ids));
 	if (r < 0)
@@ -124,7 +121,7 @@ set_group_obj(struct pxar_meta *m, struct pxar_win *w, uint64_t len)
 	r = pxar_win_read(w, b, sizeof(b));
 	if (r < 0)
 		return r;
-	if (get_le64(b) > PERM_MAX)
+	if (get_le64(b) > PXAR_PERM_MAX)
 		return -EBADMSG;
 	m->has_group_obj = true;
 	m->group_obj = (uint32_t)get_le64(b);
@@ -147,7 +144,7 @@ set_default(struct pxar_meta *m, struct pxar_win *w, uint64_t len)
 		return r;
 	for (i = 0; i < ARRAY_SIZE(field); i++) {
 		*field[i] = get_le64(b + 8 * i);
-		if (*field[i] > PERM_MAX && *field[i] != PXAR_ACL_UNSET)
+		if (*field[i] > PXAR_PERM_MAX && *field[i] != PXAR_ACL_UNSET)
 			return -EBADMSG;
 	}
 	m->has_default = true;
@@ -157,7 +154,7 @@ set_default(struct pxar_meta *m, struct pxar_win *w, uint64_t len)
 static int
 set_fcaps(struct pxar_meta *m, struct pxar_win *w, uint64_t len)
 {
-	if (m->fcaps != NULL || len > FCAPS_LEN)
+	if (m->fcaps != NULL || len > PXAR_FCAPS_MAX)
 		return -EBADMSG;
 	m->fcaps = malloc(MAX(len, 1));
 	if (m->fcaps == NULL)

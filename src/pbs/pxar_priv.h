@@ -72,6 +72,11 @@ int pxar_goodbye_at(const struct pxar *a, struct pxar_win *w,
 int pxar_goodbye_before(struct pxar_win *w, uint64_t floor, uint64_t end,
     struct pxar_goodbye *ret);
 
+/** pxar_name_is_valid(name, len): what an entry may be called, but for its
+ * length.  pxar_name_path_is_valid(path, len): such names joined by '/'. */
+bool pxar_name_is_valid(const char *name, size_t len);
+bool pxar_name_path_is_valid(const char *path, size_t len);
+
 /** pxar_meta_is(type): a record of xattrs, ACLs, capabilities, quota. */
 bool pxar_meta_is(uint64_t type);
 /** pxar_meta_add(m, w, rec): takes one in; w stands at the content. */

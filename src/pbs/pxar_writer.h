@@ -41,8 +41,11 @@ void pxar_writer_free(struct pxar_writer *w);
  * An entry's attributes are those of a struct pxar_entry as pxar_stat fills it
  * with PXAR_META: mode, flags, uid, gid, mtime, and meta (borrowed, may be
  * NULL); also target, dev_major and dev_minor where the type has them.  What
- * the format cannot hold is -EINVAL, -ENAMETOOLONG, -E2BIG: name or target too
- * long, an xattr over PXAR_XATTR_MAX, a name with '/' or NUL.
+ * the format cannot hold is -EINVAL (a name that is empty, "." or "..", or has
+ * a '/'; a type that does not fit the call; an empty target), -ENAMETOOLONG
+ * (PXAR_NAME_MAX, PXAR_TARGET_MAX, PXAR_XATTR_NAME_MAX), -E2BIG
+ * (PXAR_XATTR_MAX, PXAR_FCAPS_MAX, PXAR_META_MAX), -EOVERFLOW (PXAR_DIR_MAX
+ * entries in one directory), -EFBIG (half of what an offset can be).
  *
  * *ret_pos, where given, is the position by which pxar_stat finds the entry in
  * the finished archive; that of a directory is known when it is closed.
@@ -73,7 +76,8 @@ int pxar_writer_node(struct pxar_writer *w, const char *name,
     const struct pxar_entry *e, uint64_t *ret_pos);
 
 /** pxar_writer_hardlink(w, name, pos, path): another name of the regular file
- * at pos, written before; path is that file's from the root ("a/b"). */
+ * at pos, written before; path is that file's from the root ("a/b").  One over
+ * PXAR_TARGET_MAX cannot be linked to, only be stored again: -ENAMETOOLONG. */
 int pxar_writer_hardlink(struct pxar_writer *w, const char *name,
     uint64_t pos, const char *path);
 
