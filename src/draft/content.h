@@ -51,15 +51,19 @@ int content_set_base(struct content *c, uint64_t size);
 /*
  * Each leaves c as it was on -ENOMEM, and on -EFBIG for an end beyond
  * INT64_MAX.  Beyond the end of the file they extend it, with a hole in
- * between.  Neighbours of the same kind that fit are joined.  seq grows from
- * change to change, so that content_settle sees what came after an upload
- * began: a hole punched meanwhile, too.
+ * between.  Neighbours of the same kind that fit are joined, except over a
+ * mark.  seq grows from change to change, so that content_settle sees what came
+ * after an upload began: a hole punched meanwhile, too.
  */
 int content_write(struct content *c, uint64_t off, uint64_t len, uint64_t seq);
 int content_lose(struct content *c, uint64_t off, uint64_t len, uint64_t seq);
 /** content_punch(c, off, len, seq): becomes a hole, within the size. */
 int content_punch(struct content *c, uint64_t off, uint64_t len, uint64_t seq);
 int content_truncate(struct content *c, uint64_t size, uint64_t seq);
+/** content_mark(c): the seq to give content_settle for bytes that are read from
+ * now on.  Pieces with a higher one stay apart from those that are there, so
+ * that an upload of these is not spoilt by writes beside them. */
+uint64_t content_mark(struct content *c);
 /**
  * content_settle(c, p, seq):
  * [p->off, p->off + p->len) was uploaded as the CHUNK piece p, as it was at
