@@ -191,8 +191,7 @@ put(struct key_out *o, const char *fmt, ...)
 }
 
 static void
-put_group(struct key_out *o, const char *ns, enum backup_type type,
-    const char *id)
+put_ns(struct key_out *o, const char *ns)
 {
 	size_t n;
 
@@ -201,6 +200,23 @@ put_group(struct key_out *o, const char *ns, enum backup_type type,
 		n = strcspn(ns, "/");
 		put(o, "ns/%.*s/", (int)MIN(n, (size_t)KEY_MAX + 1), ns);
 	}
+}
+
+int
+key_ns(char out[KEY_MAX + 1], const char *ns, const char *file)
+{
+	struct key_out o = {.s = out};
+
+	put_ns(&o, ns);
+	put(&o, "%s", file);
+	return o.full ? -ENAMETOOLONG : 0;
+}
+
+static void
+put_group(struct key_out *o, const char *ns, enum backup_type type,
+    const char *id)
+{
+	put_ns(o, ns);
 	put(o, "%s/%s/", backup_type_name(type), id);
 }
 

@@ -92,9 +92,13 @@ void key_chunk(const struct digest *d, char out[KEY_CHUNK_LEN + 1]);
 /**
  * key_file(out, ns, type, id, time, file): the key of a snapshot's file.
  * key_group(out, ns, type, id, file): of owner or notes of a group.
+ * key_ns(out, ns, file): of the marker of a namespace.
+ * With file "" each is the prefix, with its slash, of all that is in there.
  * out has KEY_MAX + 1 bytes.  0, -ENAMETOOLONG, or -ERANGE for a time that has
  * no name.
  */
+#define KEY_NS_MARKER ".namespace"
+int key_ns(char out[KEY_MAX + 1], const char *ns, const char *file);
 int key_file(char out[KEY_MAX + 1], const char *ns, enum backup_type type,
     const char *id, int64_t time, const char *file);
 int key_group(char out[KEY_MAX + 1], const char *ns, enum backup_type type,

@@ -16,6 +16,7 @@
 #include "repo/listing.h"
 #include "repo/objects.h"
 #include "repo/reader.h"
+#include "repo/repo_priv.h"
 #include "repo/tree.h"
 #include "repo/tree_diff.h"
 #include "store/store.h"
@@ -23,23 +24,6 @@
 #define TIMEOUT_DEFAULT_MS 60000
 /* A listing that never ends must not fill the memory: some 300 bytes each. */
 #define OBJECTS_MAX ((size_t)1 << 24)
-
-struct repo {
-	struct store *store;		/* owned */
-	struct damage *damage;		/* owned */
-	struct chunks *chunks;		/* owned */
-	struct objects *objects;	/* owned */
-	char *name;			/* owned */
-	struct keyring *keys;		/* shared: one reference, or NULL */
-	char *listing;			/* owned; NULL: not kept */
-	unsigned timeout_ms;
-
-	pthread_mutex_t lock;		/* guards the rest */
-	pthread_cond_t refreshed;
-	bool refreshing;		/* somebody lists */
-	bool offline;
-	struct tree *tree;		/* shared: one reference */
-};
 
 /* Where the objects of a listing go. */
 struct lister {
@@ -98,8 +82,8 @@ check_empty(struct repo *r)
 	return -ENOENT;
 }
 
-static void
-keep(struct repo *r, struct listing *l, int64_t listed_at)
+void
+repo_keep_listing(struct repo *r, struct listing *l, int64_t listed_at)
 {
 	int err;
 
@@ -135,7 +119,7 @@ list_tree(struct repo *r, struct tree **ret)
 	if (err < 0)
 		goto out;
 	if (l.kept != NULL)
-		keep(r, l.kept, t->listed_at);
+		repo_keep_listing(r, l.kept, t->listed_at);
 	*ret = t;
 out:
 	listing_free(l.kept);
@@ -234,7 +218,7 @@ repo_open(struct store *s, const struct repo_opts *o, struct repo **ret)
 	r->timeout_ms = o->timeout_ms != 0 ? o->timeout_ms :
 	    TIMEOUT_DEFAULT_MS;
 	pthread_mutex_init(&r->lock, NULL);
-	err = cond_init(&r->refreshed);
+	err = cond_init(&r->changed);
 	if (err < 0)
 		goto err_lock;
 	r->name = strdup(o->name != NULL ? o->name : "the store");
@@ -294,7 +278,7 @@ repo_free(struct repo *r)
 	store_free(r->store);
 	free(r->listing);
 	free(r->name);
-	pthread_cond_destroy(&r->refreshed);
+	pthread_cond_destroy(&r->changed);
 	pthread_mutex_destroy(&r->lock);
 	free(r);
 }
@@ -331,30 +315,48 @@ repo_is_offline(struct repo *r)
 	return r->offline;
 }
 
+void
+repo_begin_tree(struct repo *r)
+{
+	LOCK(&r->lock);
+
+	while (r->refreshing)
+		pthread_cond_wait(&r->changed, &r->lock);
+	r->refreshing = true;
+}
+
+void
+repo_end_tree(struct repo *r)
+{
+	LOCK(&r->lock);
+
+	r->refreshing = false;
+	pthread_cond_broadcast(&r->changed);
+}
+
+struct tree *
+repo_swap_tree(struct repo *r, struct tree *new, bool listed)
+{
+	LOCK(&r->lock);
+	struct tree *old = r->tree;
+
+	r->tree = new;
+	if (listed)
+		r->offline = false;
+	return old;
+}
+
 int
 repo_refresh(struct repo *r, struct repo_changes *ret)
 {
 	struct tree *new, *old = NULL;
 	int err;
 
-	/* One after the other, or an older listing could replace a newer. */
-	pthread_mutex_lock(&r->lock);
-	while (r->refreshing)
-		pthread_cond_wait(&r->refreshed, &r->lock);
-	r->refreshing = true;
-	pthread_mutex_unlock(&r->lock);
-
+	repo_begin_tree(r);
 	err = list_tree(r, &new);
-
-	pthread_mutex_lock(&r->lock);
-	if (err == 0) {
-		old = r->tree;
-		r->tree = tree_ref(new);
-		r->offline = false;
-	}
-	r->refreshing = false;
-	pthread_cond_signal(&r->refreshed);
-	pthread_mutex_unlock(&r->lock);
+	if (err == 0)
+		old = repo_swap_tree(r, tree_ref(new), true);
+	repo_end_tree(r);
 	if (err < 0)
 		return err;
 	if (ret != NULL)

@@ -47,6 +47,8 @@ struct tree_ns {
 	const char *name;	/* "" for the root */
 	const char *path;	/* "a/b"; "" for the root */
 	struct tree_ns *parent;	/* NULL for the root */
+	bool marked;		/* has a marker; or else it is only in the way
+				 * to what is in it */
 	struct tree_ns **children;	/* sorted by name */
 	size_t n_children;
 	struct tree_group *groups;	/* sorted by type, then id */

@@ -366,8 +366,10 @@ add_entry(struct fill *f, const struct entry *e)
 	struct tree *t = &f->ts->t;
 	struct tree_group *g;
 
-	if (e->id == NULL)
+	if (e->id == NULL) {
+		f->ns->marked = true;
 		return 0;
+	}
 	if (f->group == NULL || f->group->id != e->id ||
 	    f->group->type != e->type) {
 		drop_if_empty(f);
