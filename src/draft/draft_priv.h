@@ -215,8 +215,11 @@ int log_inode(struct draft *d, const struct inode *i, struct str *txn);
 int draft_compact(struct draft *d);
 /** draft_reset(d, base): frozen, lock not held: the journal says: a view of
  * base, nothing changed; the memory too, except for inodes that are held,
- * which the caller has given their new places (placed).  Takes a reference of
- * base. */
+ * which the caller has given their new places (placed; taken back here).
+ * Takes a reference of base.  Staging files and room of what is in base are
+ * given back.  -EAGAIN, and nothing was done, if somebody came to hold an
+ * inode that has a name and no place yet: the caller places it and calls
+ * again.  Those without a name (nlink known to be 0) stay what they are. */
 int draft_reset(struct draft *d, struct base *base);
 /** draft_replay(arg, p, len): a journal_replay_fn; arg is the draft. */
 int draft_replay(void *arg, const void *p, size_t len);
