@@ -53,6 +53,7 @@ struct inode_xattr {
  */
 struct inode {
 	RB_ENTRY(inode) by_ino;
+	STAILQ_ENTRY(inode) grave;	/* after it was freed */
 	RB_ENTRY(inode) by_base;	/* if archive */
 	uint64_t ino;
 	unsigned refs;		/* all reasons together; 0: freed */
@@ -70,6 +71,11 @@ struct inode {
 	bool own_attr;		/* attributes differ from the base's */
 	bool own_meta;		/* xattrs are those below, not the base's */
 	bool has_meta;		/* the base entry has some */
+	bool meta_known;	/* xattrs are those below, of whomever */
+	/* Size, has_meta and what is not its own were read from the base.
+	 * After a replay they were not: inode_load.  Whatever came by a name
+	 * is. */
+	bool loaded;
 
 	uint32_t mode, uid, gid, nlink;
 	bool nlink_known;	/* false: of a base file not counted yet */
@@ -80,8 +86,11 @@ struct inode {
 	struct inode_xattr *xattrs;	/* owned; sorted by name */
 	size_t n_xattrs;
 
+	/* Counted.  Of a directory: NULL for the root, when removed, and after
+	 * a replay as long as nobody has come by its name in the base.  Of
+	 * others a directory that it was last found in, to know its archive. */
+	struct inode *parent;
 	/* Directories. */
-	struct inode *parent;	/* counted; NULL for the root and when removed */
 	struct dentries names, ids;
 	size_t n_children, n_hidden;	/* dentries with child; that hide */
 
@@ -111,6 +120,7 @@ struct draft {
 	uint32_t slot;
 	int dir;		/* owned; its directory; -1: none yet */
 	LIST_ENTRY(draft) link;
+	RB_ENTRY(draft) by_group;
 
 	pthread_mutex_t lock;	/* guards all below and what is in inodes; held
 				 * for moments; not across I/O, other than
@@ -140,6 +150,9 @@ struct draft {
 	int64_t unsettled_time;
 	struct digest unsettled_manifest;
 	uint64_t unsynced;	/* journal: highest seq that was added */
+	bool making;		/* somebody makes the journal */
+	STAILQ_HEAD(, inode) graves;	/* freed, but for inode_bury */
+	LIST_HEAD(, draft_dir) dirs;	/* open ones */
 };
 
 struct drafts {
@@ -153,6 +166,9 @@ struct drafts {
 	pthread_mutex_t lock;	/* guards the list */
 	pthread_cond_t cond;
 	LIST_HEAD(, draft) list;
+	RB_HEAD(drafts_by_group, draft) groups;
+	struct draft **slots;	/* owned; by number; NULL: free */
+	uint32_t n_slots;
 	bool stop;
 };
 
@@ -179,9 +195,16 @@ void draft_thaw(struct draft *d);
 struct inode *inode_find(struct draft *d, uint64_t ino);
 struct inode *inode_ref(struct inode *i);
 /** inode_unref(d, i): may free it.  Of an inode without names and users the
- * staging file and its room go too: the caller calls inode_bury after it has
- * let go of the lock. */
+ * staging file and its room go too, by inode_reap. */
 void inode_unref(struct draft *d, struct inode *i);
+/** inode_reap(d): without the lock: what became free since the last time loses
+ * its staging file.  draft_leave and draft_forget do it; who else may have let
+ * go of the last reference does it too. */
+void inode_reap(struct draft *d);
+/** inode_load(d, i, flags): without the lock: see loaded. */
+int inode_load(struct draft *d, struct inode *i, unsigned flags);
+/** inode_count(d, i, flags): without the lock: nlink_known from then on. */
+int inode_count(struct draft *d, struct inode *i, unsigned flags);
 /** inode_new(d, ino, ret): not in any directory; one reference. */
 int inode_new(struct draft *d, uint64_t ino, struct inode **ret);
 /** inode_of_base(d, a, pos, e, ret): the one for that entry, made if need be
@@ -206,10 +229,16 @@ void inode_path(struct draft *d, struct inode *i, struct str *out);
  */
 /** draft_log(d, txn, ret_seq): lock held, inside; the caller applies the change
  * right after, under the same lock; later, without the lock,
- * journal_commit(seq).  Notes that the draft has changed. */
+ * journal_commit(seq).  Notes that the draft has changed.  An inode with nlink
+ * 0 is not in the journal any more (REC_DROP went with its last name) and no
+ * record may name it; an empty txn is fine: seq 0. */
 int draft_log(struct draft *d, const struct str *txn, uint64_t *ret_seq);
-/** log_inode(d, i, txn): its REC_INODE, and REC_META if own_meta. */
+/** log_inode(d, i, txn): its REC_INODE, and REC_META if own_meta; for one that
+ * is logged already log_attr, its REC_INODE, is enough.  Nothing if nlink is 0.
+ * All attributes are its own from then on: it must be loaded.  Then, when
+ * draft_log was fine, inode_keep. */
 int log_inode(struct draft *d, const struct inode *i, struct str *txn);
+int log_attr(struct draft *d, const struct inode *i, struct str *txn);
 /** draft_compact(d): rewrites the journal if it has grown well beyond what it
  * says; freezes meanwhile. */
 int draft_compact(struct draft *d);
@@ -236,6 +265,16 @@ int inode_entry(struct draft *d, struct inode *i, unsigned flags,
     struct pxar_entry *ret);
 
 /*
+ * attr.c
+ */
+/** attr_apply(i, c): lock held: all of c but the size, and ctime. */
+void attr_apply(struct inode *i, const struct draft_change *c);
+/** attr_kill_priv(d, i, flags): inside, without the lock, before bytes of a
+ * file change: set-id bits and capabilities go, in a transaction of their own.
+ * Costs a look at the inode if there are none. */
+int attr_kill_priv(struct draft *d, struct inode *i, unsigned flags);
+
+/*
  * dir.c
  */
 /** draft_base_dir(d, i, flags, ret): the base directory behind a directory's
@@ -259,7 +298,8 @@ void inode_bury(struct draft *d, uint64_t ino, uint64_t staged);
  * where that is missing or short, pieces are lost, with a message. */
 int io_recover(struct draft *d, struct inode *i);
 /** io_truncate(d, i, size, c): the part of draft_setattr that is about size,
- * with the other attributes of c in the same transaction. */
+ * with the other attributes of c (NULL: none) in the same transaction, by
+ * attr_apply.  Not inside yet: enters itself. */
 int io_truncate(struct draft *d, struct inode *i, uint64_t size,
     const struct draft_change *c, unsigned flags);
 

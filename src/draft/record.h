@@ -22,7 +22,8 @@ enum record_kind {
 	REC_META,	/* all of its xattrs; not given: as in the base */
 	REC_NAME,	/* a name in a directory is that inode */
 	REC_NO_NAME,	/* a name of the base is gone, or one of ours is */
-	REC_OWN,	/* an inode's content begins as that of the base */
+	REC_OWN,	/* an inode's content begins as that of the base, which
+			 * has len bytes */
 	REC_STAGED,	/* written */
 	REC_LOST,	/* could not be written */
 	REC_PUNCH,
@@ -41,6 +42,11 @@ enum record_kind {
 enum record_inode_flags {
 	REC_INODE_BASE = 1,	/* it is the base entry archive:pos */
 	REC_INODE_ATTR = 2,	/* its attributes differ from that */
+	REC_INODE_NLINK = 4,	/* nlink is exact; else that of the base */
+};
+
+enum record_name_flags {
+	REC_NAME_HIDES = 1,	/* the base directory has this name */
 };
 
 struct record {
@@ -54,14 +60,14 @@ struct record {
 	size_t name_len;
 	const void *data;	/* META: name NUL u32 length value, each */
 	size_t data_len;
-	uint64_t off, len;	/* STAGED, LOST, PUNCH; SIZE: len */
+	uint64_t off, len;	/* STAGED, LOST, PUNCH; SIZE, OWN: len */
 	int64_t time;		/* BASE, PUBLISHING: snapshot; 0: none */
 	uint32_t slot;		/* HEAD */
 	uint32_t version;	/* HEAD */
 	uint64_t first, span;	/* ARCHIVE: numbers */
 	uint32_t archive;	/* ARCHIVE, INODE: ordinal, from 0 */
 	uint64_t pos;		/* INODE: in that archive */
-	unsigned flags;		/* INODE */
+	unsigned flags;		/* INODE; NAME, NO_NAME */
 	uint32_t mode, uid, gid, nlink;		/* INODE */
 	uint64_t rdev, pxar_flags;
 	int64_t mtime_sec, ctime_sec;
