@@ -11,9 +11,12 @@
 #include "draft/draft.h"
 #include "draft/record.h"
 
+struct base_view;
 struct content;
+struct io;
 struct journal;
 struct spill;
+struct stage_file;
 struct staging;
 struct str;
 
@@ -97,10 +100,13 @@ struct inode {
 	/* Regular files: NULL while the content is that of the base (or
 	 * nothing, without a base). */
 	struct content *content;
-	int staging;		/* descriptor, or -1: while open or in use */
+	struct stage_file *stage;	/* its descriptor, or NULL; stage.c */
 	bool staged_file;	/* a staging file exists */
+	struct base_view *view;	/* where bytes of the base are, once asked; or
+				 * NULL; view.c */
+	uint64_t write_end;	/* of the last write */
 	int error;		/* of a write, until draft_flush has told it */
-	uint64_t opened_at;	/* ms: of the last write */
+	uint64_t written_at;	/* ms: the last write */
 	unsigned rewrites;	/* of what had been uploaded: leave it alone */
 	/* Shared while staging bytes are read or written, exclusive while they
 	 * are given back.  Taken before the draft's lock. */
@@ -160,6 +166,7 @@ struct drafts {
 	struct drafts_opts opts;	/* strings are not kept */
 	int dir;		/* owned; of this store, locked */
 	struct staging *staging;
+	struct io *io;
 	struct spill *spill;
 	pthread_t idle;		/* publishes what nobody writes any more */
 	bool has_idle;
@@ -285,6 +292,9 @@ int draft_base_dir(struct draft *d, struct inode *i, unsigned flags,
 /*
  * io.c: content.  Without the lock.
  */
+int io_start(struct drafts *ds, struct io **ret);
+void io_stop(struct io *io);	/* shutdown: what waits ends soon */
+void io_free(struct io *io);
 /** inode_own(d, i, txn): lock held, inside: gives it a content of its own that
  * begins as the base's; adds REC_OWN.  Its size is known. */
 int inode_own(struct draft *d, struct inode *i, struct str *txn);
@@ -292,7 +302,13 @@ int inode_own(struct draft *d, struct inode *i, struct str *txn);
  * lost, -EBADMSG, -ENOENT of a chunk, errors of the store.  Waits. */
 int io_read(struct draft *d, struct inode *i, void *p, size_t len,
     uint64_t off);
-/** inode_bury(d, ino, staged): its staging file and that much room. */
+/** inode_disown(d, i, ret_staged): lock held: it has no content of its own any
+ * more: frees all that this part keeps of it, and takes it out of d's sums.
+ * True if there is a staging file: inode_bury, once the lock is let go of.  For
+ * who frees an inode or makes it the base's again. */
+bool inode_disown(struct draft *d, struct inode *i, uint64_t *ret_staged);
+/** inode_bury(d, ino, staged): its staging file and that much room, once the
+ * journal says so durably. */
 void inode_bury(struct draft *d, uint64_t ino, uint64_t staged);
 /** io_recover(d, i): after a replay: opens the accounts of its staging file;
  * where that is missing or short, pieces are lost, with a message. */

@@ -70,6 +70,8 @@ struct record {
 	unsigned flags;		/* INODE; NAME, NO_NAME */
 	uint32_t mode, uid, gid, nlink;		/* INODE */
 	uint64_t rdev, pxar_flags;
+	/* INODE; STAGED, LOST, PUNCH, SIZE: mtime alone, of both: so that a
+	 * write is one small record.  The inode has own_attr by then. */
 	int64_t mtime_sec, ctime_sec;
 	uint32_t mtime_nsec, ctime_nsec;
 	struct piece chunk;	/* CHUNK: off, len, digest, ... */
