@@ -80,12 +80,14 @@ struct record {
 };
 
 /** record_add(out, r): appends it to a transaction; -EINVAL for one that
- * record_next would refuse. */
+ * record_next would refuse, which changes nothing; -ENOMEM. */
 int record_add(struct str *out, const struct record *r);
 /** record_next(p, len, ret): the first record of len > 0 bytes; its length, or
  * -EBADMSG.  Names have no '/' or NUL and are not "." or ".."; ranges do not
- * overflow INT64_MAX; chunk pieces lie within their chunk; nothing is trusted
- * beyond that. */
+ * overflow INT64_MAX; chunk pieces lie within their chunk and are not empty;
+ * data of META is what it should be; nanoseconds are less than a second; flags
+ * are known; nothing is trusted beyond that.  Any version passes, so that the
+ * caller can say which it is. */
 int record_next(const void *p, size_t len, struct record *ret);
 
 #endif
