@@ -20,6 +20,9 @@
 #define FIXED_MAX 128
 #define GROUP_MAX 1024
 #define XATTR_NAME_LEN_MAX 255
+#define NSEC_PER_SEC 1000000000
+#define INODE_FLAGS \
+	((unsigned)(REC_INODE_BASE | REC_INODE_ATTR | REC_INODE_NLINK))
 
 enum field_type { END, U32, U64, DIGEST };
 
@@ -53,13 +56,17 @@ static const struct layout layouts[] = {
         F64(mtime_sec), F32(mtime_nsec), F64(ctime_sec), F32(ctime_nsec)},
         TAIL_TEXT, RECORD_TARGET_MAX},
     [REC_META] = {{F64(ino)}, TAIL_DATA, RECORD_XATTRS_MAX},
-    [REC_NAME] = {{F64(parent), F64(ino)}, TAIL_NAME, RECORD_NAME_MAX},
-    [REC_NO_NAME] = {{F64(parent)}, TAIL_NAME, RECORD_NAME_MAX},
-    [REC_OWN] = {{F64(ino)}, TAIL_NONE, 0},
-    [REC_STAGED] = {{F64(ino), F64(off), F64(len)}, TAIL_NONE, 0},
-    [REC_LOST] = {{F64(ino), F64(off), F64(len)}, TAIL_NONE, 0},
-    [REC_PUNCH] = {{F64(ino), F64(off), F64(len)}, TAIL_NONE, 0},
-    [REC_SIZE] = {{F64(ino), F64(len)}, TAIL_NONE, 0},
+    [REC_NAME] = {{F64(parent), F64(ino), F32(flags)}, TAIL_NAME, RECORD_NAME_MAX},
+    [REC_NO_NAME] = {{F64(parent), F32(flags)}, TAIL_NAME, RECORD_NAME_MAX},
+    [REC_OWN] = {{F64(ino), F64(len)}, TAIL_NONE, 0},
+    [REC_STAGED] = {{F64(ino), F64(off), F64(len), F64(mtime_sec),
+        F32(mtime_nsec)}, TAIL_NONE, 0},
+    [REC_LOST] = {{F64(ino), F64(off), F64(len), F64(mtime_sec),
+        F32(mtime_nsec)}, TAIL_NONE, 0},
+    [REC_PUNCH] = {{F64(ino), F64(off), F64(len), F64(mtime_sec),
+        F32(mtime_nsec)}, TAIL_NONE, 0},
+    [REC_SIZE] = {{F64(ino), F64(len), F64(mtime_sec), F32(mtime_nsec)},
+        TAIL_NONE, 0},
     [REC_CHUNK] = {{F64(ino), F64(chunk.off), F64(chunk.len),
         FDIGEST(chunk.digest), F32(chunk.chunk_size), F32(chunk.skip),
         F32(chunk.flags)}, TAIL_NONE, 0},
@@ -217,8 +224,7 @@ static bool
 is_inode(const struct record *r)
 {
 	return (r->mode & ~(uint32_t)(S_IFMT | 07777)) == 0 &&
-	    (r->flags & ~(unsigned)(REC_INODE_BASE | REC_INODE_ATTR)) == 0 &&
-	    r->mtime_nsec < 1000000000 && r->ctime_nsec < 1000000000;
+	    (r->flags & ~INODE_FLAGS) == 0;
 }
 
 static bool
@@ -233,7 +239,8 @@ is_chunk(const struct piece *p)
 static bool
 is_sound(const struct record *r, const struct layout *l)
 {
-	if (!is_tail(r, l))
+	if (!is_tail(r, l) || r->mtime_nsec >= NSEC_PER_SEC ||
+	    r->ctime_nsec >= NSEC_PER_SEC)
 		return false;
 	switch (r->kind) {
 	case REC_HEAD:
@@ -246,15 +253,16 @@ is_sound(const struct record *r, const struct layout *l)
 	case REC_LOST:
 	case REC_PUNCH:
 		return is_range(r->off, r->len);
+	case REC_OWN:
 	case REC_SIZE:
 		return is_range(0, r->len);
+	case REC_NAME:
+	case REC_NO_NAME:
+		return (r->flags & ~(unsigned)REC_NAME_HIDES) == 0;
 	case REC_CHUNK:
 		return is_chunk(&r->chunk);
 	case REC_BASE:
 	case REC_META:
-	case REC_NAME:
-	case REC_NO_NAME:
-	case REC_OWN:
 	case REC_DROP:
 	case REC_PUBLISHING:
 	case REC_NOT_PUBLISHED:

@@ -20,21 +20,27 @@ static const struct record samples[] = {
     {.kind = REC_BASE, .time = -5},
     {.kind = REC_ARCHIVE, .archive = 3, .first = 100, .span = 1000,
         .digest = {{1, 2, 3}}, NAMED("root.mpxar.didx")},
-    {.kind = REC_INODE, .ino = 1, .flags = REC_INODE_BASE | REC_INODE_ATTR,
-        .archive = 2, .pos = 3, .mode = S_IFLNK | 0777, .uid = 4, .gid = 5,
+    {.kind = REC_INODE, .ino = 1, .archive = 2,
+        .flags = REC_INODE_BASE | REC_INODE_ATTR | REC_INODE_NLINK,
+        .pos = 3, .mode = S_IFLNK | 0777, .uid = 4, .gid = 5,
         .nlink = 6, .rdev = 7, .pxar_flags = 8, .mtime_sec = -9,
         .mtime_nsec = 999999999, .ctime_sec = INT64_MIN, .ctime_nsec = 10,
         NAMED("../target")},
     {.kind = REC_INODE, .ino = 2, .mode = S_IFREG | 07777},
     {.kind = REC_META, .ino = 11, .data = XATTR, .data_len = sizeof(XATTR) - 1},
     {.kind = REC_META, .ino = 12},
-    {.kind = REC_NAME, .parent = 1, .ino = 2, NAMED("...")},
+    {.kind = REC_NAME, .parent = 1, .ino = 2, .flags = REC_NAME_HIDES,
+        NAMED("...")},
     {.kind = REC_NO_NAME, .parent = 1, NAMED(".a\n\xff")},
-    {.kind = REC_OWN, .ino = 13},
-    {.kind = REC_STAGED, .ino = 14, .off = INT64_MAX - 5, .len = 5},
-    {.kind = REC_LOST, .ino = 15, .off = 1, .len = 2},
-    {.kind = REC_PUNCH, .ino = 16, .off = 3, .len = 4},
-    {.kind = REC_SIZE, .ino = 17, .len = INT64_MAX},
+    {.kind = REC_OWN, .ino = 13, .len = INT64_MAX},
+    {.kind = REC_STAGED, .ino = 14, .off = INT64_MAX - 5, .len = 5,
+        .mtime_sec = INT64_MAX, .mtime_nsec = 1},
+    {.kind = REC_LOST, .ino = 15, .off = 1, .len = 2, .mtime_sec = -2,
+        .mtime_nsec = 2},
+    {.kind = REC_PUNCH, .ino = 16, .off = 3, .len = 4, .mtime_sec = 3,
+        .mtime_nsec = 3},
+    {.kind = REC_SIZE, .ino = 17, .len = INT64_MAX, .mtime_sec = 4,
+        .mtime_nsec = 4},
     {.kind = REC_CHUNK, .ino = UINT64_MAX, .chunk = {.kind = PIECE_CHUNK,
         .off = 1, .len = 2, .chunk_size = 5, .skip = 3, .digest = {{9}},
         .flags = PIECE_NATURAL | PIECE_PACKED}},
@@ -88,8 +94,9 @@ the_bytes_stay_the_same(void **state)
 {
 	static const uint8_t head[] = {24, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 7,
 	    0, 0, 0, ':', 'v', 'm', '/', '1', '0', '0', 0};
-	static const uint8_t name[] = {27, 0, 0, 0, 6, 0, 0, 0,
-	    1, 2, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 'h', 'i', 0};
+	static const uint8_t name[] = {31, 0, 0, 0, 6, 0, 0, 0,
+	    1, 2, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0,
+	    'h', 'i', 0};
 	static const uint8_t chunk[] = {76, 0, 0, 0, 13, 0, 0, 0,
 	    4, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0,
 	    2, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0,
@@ -104,7 +111,8 @@ the_bytes_stay_the_same(void **state)
 	assert_memory_equal(s.s, head, sizeof(head));
 	str_reset(&s);
 	assert_int_equal(record_add(&s, &(struct record){.kind = REC_NAME,
-	    .parent = 0x201, .ino = 2, NAMED("hi")}), 0);
+	    .parent = 0x201, .ino = 2, .flags = REC_NAME_HIDES,
+	    NAMED("hi")}), 0);
 	assert_int_equal(s.len, sizeof(name));
 	assert_memory_equal(s.s, name, sizeof(name));
 	str_reset(&s);
@@ -179,6 +187,7 @@ what_is_not_written(void **state)
 		refused(&(struct record){.kind = k, NAMED(".")});
 		refused(&(struct record){.kind = k, NAMED("..")});
 		refused(&(struct record){.kind = k, NAMED("a/b")});
+		refused(&(struct record){.kind = k, .flags = 2, NAMED("a")});
 		refused(&(struct record){.kind = k, NAMED("a\0b")});
 		refused(&(struct record){.kind = k, .name = long_text,
 		    .name_len = RECORD_NAME_MAX + 1});
@@ -191,10 +200,13 @@ what_is_not_written(void **state)
 		    .len = 1});
 		refused(&(struct record){.kind = k, .off = 1,
 		    .len = UINT64_MAX});
+		refused(&(struct record){.kind = k,
+		    .mtime_nsec = 1000000000});
 	}
 	refused(&(struct record){.kind = REC_SIZE, .len = UINT64_MAX});
+	refused(&(struct record){.kind = REC_OWN, .len = UINT64_MAX});
 	refused(&(struct record){.kind = REC_INODE, .mode = 0x10000});
-	refused(&(struct record){.kind = REC_INODE, .flags = 4});
+	refused(&(struct record){.kind = REC_INODE, .flags = 8});
 	refused(&(struct record){.kind = REC_INODE, .mtime_nsec = 1000000000});
 	refused(&(struct record){.kind = REC_INODE, .ctime_nsec = 1000000000});
 	refused(&(struct record){.kind = REC_INODE, .name = long_text,
