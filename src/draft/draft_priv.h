@@ -218,6 +218,9 @@ int inode_new(struct draft *d, uint64_t ino, struct inode **ret);
  * from e (read with or without meta); a reference. */
 int inode_of_base(struct draft *d, struct base_archive *a, uint64_t pos,
     const struct pxar_entry *e, struct inode **ret);
+/** inode_at(d, a, pos): the one that is that entry, with a reference, or NULL.
+ * In tree.c, beside inode_of_base. */
+struct inode *inode_at(struct draft *d, struct base_archive *a, uint64_t pos);
 /** inode_keep(d, i): it is in the journal from now on, which holds a
  * reference. */
 void inode_keep(struct draft *d, struct inode *i);
