@@ -36,6 +36,17 @@ buf_copy(const void *p, size_t len)
 }
 
 struct buf *
+buf_trim(struct buf *b)
+{
+	struct buf *small = realloc(b, BUF_HEAD + b->len);
+
+	if (small == NULL)
+		return b;
+	small->data = (uint8_t *)small + BUF_HEAD;
+	return small;
+}
+
+struct buf *
 buf_ref(struct buf *b)
 {
 	__atomic_add_fetch(&b->refs, 1, __ATOMIC_RELAXED);

@@ -23,6 +23,10 @@ struct buf *buf_new(size_t len);
 /** buf_copy(p, len): a buffer with a copy of the bytes, or NULL. */
 struct buf *buf_copy(const void *p, size_t len);
 
+/** buf_trim(b): gives back the memory beyond len.  b is the only reference,
+ * and what comes back takes its place.  Cannot fail. */
+struct buf *buf_trim(struct buf *b);
+
 struct buf *buf_ref(struct buf *b);
 
 /** buf_unref(b): drops one reference; NULL is allowed. */

@@ -249,7 +249,8 @@ blob_encode_with(const void *p, size_t len, bool compress,
 		    MAGIC_LEN);
 	}
 	put_le32(b->data + CRC_OFF, libdeflate_crc32(0, payload, n));
-	*ret = steal(&b);
+	/* It may wait for long. */
+	*ret = buf_trim(steal(&b));
 	return 0;
 }
 

@@ -46,6 +46,25 @@ refuses_absurd_sizes(void **state)
 	assert_null(buf_new(SIZE_MAX - 10));
 }
 
+static void
+gives_back_what_is_not_used(void **state)
+{
+	const size_t large = 1 << 20;
+	struct buf *b = buf_new(large);
+
+	(void)state;
+	memset(b->data, 7, large);
+	b->len = 10000;
+	b = buf_trim(b);
+	assert_int_equal(b->len, 10000);
+	for (size_t i = 0; i < b->len; i++)
+		assert_int_equal(b->data[i], 7);
+	b->len = 0;
+	b = buf_trim(b);
+	assert_int_equal(b->len, 0);
+	buf_unref(b);
+}
+
 static void *
 ref_and_unref(void *arg)
 {
@@ -88,6 +107,7 @@ main(void)
 	    cmocka_unit_test(holds_bytes),
 	    cmocka_unit_test(copies),
 	    cmocka_unit_test(refuses_absurd_sizes),
+	    cmocka_unit_test(gives_back_what_is_not_used),
 	    cmocka_unit_test(is_shared_between_threads),
 	};
 
