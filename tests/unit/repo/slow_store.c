@@ -87,6 +87,59 @@ slow_get(struct store *st, const char *key, const struct store_get *how,
 	return 0;
 }
 
+static unsigned
+percent(struct slow_store *s)
+{
+	s->chance = s->chance * 1664525u + 1013904223u;
+	return (s->chance >> 16) % 100;
+}
+
+static int
+slow_put(struct store *st, const char *key, const void *p, size_t len,
+    const struct store_put *how, struct store_object *ret_obj)
+{
+	struct slow_store *s = (struct slow_store *)st;
+	bool lost = false;
+	int r;
+
+	LOCK(&s->lock);
+	s->puts++;
+	s->lazy += how->lazy;
+	s->put_now++;
+	s->put_most = MAX(s->put_most, s->put_now);
+	pthread_cond_broadcast(&s->change);
+	r = wait_if_held(s, &s->hold_put, NULL, how->deadline);
+	s->put_now--;
+	if (r == 0 && s->put_error_count > 0) {
+		s->put_error_count--;
+		r = s->put_error;
+	}
+	if (r == 0 && s->put_percent > 0 && percent(s) < s->put_percent) {
+		lost = percent(s) < 50;
+		r = lost ? 0 : -EIO;
+	}
+	if (r == 0)
+		r = store_put(s->s.below, key, p, len, how, ret_obj);
+	if (r == 0) {
+		s->put_done++;
+		s->put_bytes += len;
+	}
+	return lost ? -EIO : r;
+}
+
+static int
+slow_touch(struct store *st, const char *key)
+{
+	struct slow_store *s = (struct slow_store *)st;
+	struct store_object o;
+
+	LOCK(&s->lock);
+	if (!s->touchable)
+		return -EOPNOTSUPP;
+	s->touches++;
+	return store_stat(s->s.below, key, 0, &o);
+}
+
 static int
 slow_stat(struct store *st, const char *key, deadline_t deadline,
     struct store_object *ret)
@@ -155,6 +208,8 @@ slow_store_new(void)
 {
 	static const struct store_ops ops = {
 	    .get = slow_get,
+	    .put = slow_put,
+	    .touch = slow_touch,
 	    .stat = slow_stat,
 	    .list = slow_list,
 	    .verdict = slow_verdict,

@@ -26,10 +26,21 @@ struct slow_store {
 	unsigned flip_count;	/* gets that get a flipped byte */
 	bool flip_fresh;	/* also those that pass caches */
 	const char *only;	/* NULL, or gets of other keys are not touched */
+	bool hold_put;		/* puts wait until this ends */
+	int put_error;		/* of the next put_error_count puts */
+	unsigned put_error_count;
+	unsigned put_percent;	/* of puts that fail with -EIO by chance, half
+				 * of them when it is done already */
+	bool touchable;		/* keeps what is touched, as a directory */
 	bool down;
 	/* Counts; gets that ended in -EAGAIN for STORE_LOCAL are only looks. */
 	unsigned gets, looks, fresh, lists, stats, good, bad;
 	unsigned now, most;	/* gets at the same time */
+	unsigned puts, put_done, touches;
+	unsigned put_now, put_most;
+	uint64_t put_bytes;	/* of those that were done */
+	unsigned lazy;		/* of puts */
+	uint32_t chance;	/* private */
 	char log[64][80];	/* the keys of the first gets, cut short */
 };
 
