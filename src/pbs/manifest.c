@@ -226,7 +226,7 @@ manifest_text_is_simple(const char *text, size_t len)
 int
 manifest_text_parse(const struct buf *text, json_t **ret, const char **ret_why)
 {
-	json_error_t e;
+	json_error_t e = {0};
 
 	*ret_why = "too many values";
 	if (!manifest_text_is_simple((const char *)text->data, text->len))
@@ -236,7 +236,9 @@ manifest_text_parse(const struct buf *text, json_t **ret, const char **ret_why)
 	    JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &e);
 	if (*ret != NULL)
 		return 0;
-	if (json_error_code(&e) == json_error_out_of_memory) {
+	/* Not for every lack of memory there is a code. */
+	if (json_error_code(&e) == json_error_out_of_memory ||
+	    json_error_code(&e) == json_error_unknown) {
 		*ret_why = no_memory;
 		return -ENOMEM;
 	}

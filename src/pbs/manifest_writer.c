@@ -32,19 +32,27 @@ lower_escapes(char *text, size_t len)
 	}
 }
 
-/* The blob of a manifest. */
+#define FORMAT (JSON_INDENT(2) | JSON_SORT_KEYS)
+
+/*
+ * The blob of a manifest.  json_dumps drops parts of names without an error
+ * when memory runs out; json_dumpb asks for none to hold the text.
+ */
 static int
 encode(const json_t *root, struct buf **ret)
 {
 	_cleanup_free_ char *text = NULL;
 	size_t len;
 
-	text = json_dumps(root, JSON_INDENT(2) | JSON_SORT_KEYS);
-	if (text == NULL)
-		return -ENOMEM;
-	len = strlen(text);
+	len = json_dumpb(root, NULL, 0, FORMAT);
 	/* Nothing that would not be read again. */
-	if (len > MANIFEST_CONTENT_MAX || !manifest_text_is_simple(text, len))
+	if (len > MANIFEST_CONTENT_MAX)
+		return -EFBIG;
+	text = malloc(len + 1);
+	if (len == 0 || text == NULL ||
+	    json_dumpb(root, text, len, FORMAT) != len)
+		return -ENOMEM;
+	if (!manifest_text_is_simple(text, len))
 		return -EFBIG;
 	lower_escapes(text, len);
 	return blob_encode(text, len, true, ret);
@@ -300,9 +308,11 @@ manifest_edit(const struct manifest *m, const struct manifest_change *c,
 	const char *why;
 	int r;
 
-	r = manifest_text_parse(m->json, &root, &why);
-	if (r == 0)
-		r = find_unprotected(root, &unprotected);
+	/* It has been parsed before, and the parser does not always say that it
+	 * was memory that it lacked. */
+	if (manifest_text_parse(m->json, &root, &why) < 0)
+		return -ENOMEM;
+	r = find_unprotected(root, &unprotected);
 	if (r < 0)
 		return r;
 	if (c->notes != NULL && *c->notes == '\0')

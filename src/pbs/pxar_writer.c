@@ -104,7 +104,7 @@ pxar_writer_size(const struct pxar_writer *w)
 bool
 pxar_writer_is_done(const struct pxar_writer *w)
 {
-	return w->done;
+	return w->done && w->out.error == 0;
 }
 
 /* Room for so many in an array of elements of that size. */

@@ -83,7 +83,7 @@ int pxar_writer_hardlink(struct pxar_writer *w, const char *name,
 
 /** pxar_writer_size(w): bytes given to the sink so far. */
 uint64_t pxar_writer_size(const struct pxar_writer *w);
-/** pxar_writer_is_done(w): the root has been closed. */
+/** pxar_writer_is_done(w): the root has been closed, without any error. */
 bool pxar_writer_is_done(const struct pxar_writer *w);
 
 #endif

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <jansson.h>
+
 #include "crypt/secret.h"
 #include "pbs/blob.h"
 #include "pbs/catalog.h"
@@ -20,6 +22,7 @@
 #include "pbs/keyfile.h"
 #include "pbs/keyring.h"
 #include "pbs/manifest.h"
+#include "pbs/manifest_writer.h"
 #include "pbs/names.h"
 
 static int left = -1;	/* allocations until the failing one; -1: never */
@@ -349,6 +352,61 @@ keys(void **state)
 	buf_unref(b);
 }
 
+static int
+make_manifest(void *arg)
+{
+	static const struct manifest_upload_stats stats = {1, 2, 3, 4};
+	const struct manifest *m = arg;
+	struct buf *b;
+	int r;
+
+	r = manifest_make(m, m->key, &stats, &b);
+	if (r == 0)
+		buf_unref(b);
+	return r;
+}
+
+static int
+edit_manifest(void *arg)
+{
+	static const struct manifest_change change = {
+	    .notes = "text",
+	    .verify_state = "ok",
+	    .verify_upid = "UPID:node:0000002F:000618C8:00000014:6B01A9EB:"
+	        "verify:plain:root@pam:",
+	};
+	struct buf *b;
+	int r;
+
+	r = manifest_edit(arg, &change, &b);
+	if (r == 0)
+		buf_unref(b);
+	return r;
+}
+
+static void
+manifests_written(void **state)
+{
+	const uint8_t raw[ENC_KEY_LEN] = {1};
+	struct buf *b = data_load("manifest/vm100");
+	const char *why;
+	struct enc_key *k;
+	struct manifest *m;
+
+	(void)state;
+	assert_int_equal(manifest_parse(b->data, b->len, &m, &why), 0);
+	assert_int_equal(enc_key_new(raw, &k), 0);
+	m->key = k;
+	assert_in_range(fail_each(edit_manifest, m), 2, 20);
+	/* Also what the JSON library asks for; its parser passes over that. */
+	json_set_alloc_funcs(__wrap_malloc, free);
+	assert_in_range(fail_each(make_manifest, m), 60, 400);
+	json_set_alloc_funcs(malloc, free);
+	manifest_unref(m);
+	enc_key_unref(k);
+	buf_unref(b);
+}
+
 int
 main(void)
 {
@@ -358,6 +416,7 @@ main(void)
 	    cmocka_unit_test(indices),
 	    cmocka_unit_test(keys),
 	    cmocka_unit_test(the_rest),
+	    cmocka_unit_test(manifests_written),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,6 +15,7 @@
 #include "pbs/acl.h"
 #include "pbs/pxar.h"
 #include "pbs/pxar_format.h"
+#include "pbs/pxar_writer.h"
 
 #include "../cm.h"
 #include "mkpxar.h"
@@ -257,6 +258,79 @@ call_acl(struct pxar *a)
 	return r;
 }
 
+/* The other way, of the values that the entry above gives. */
+static struct buf *access_value, *default_value;
+
+static int
+call_acl_set(struct pxar *a)
+{
+	struct pxar_meta *meta = __real_calloc(1, sizeof(*meta));
+	struct buf *b = NULL;
+	uint32_t mode;
+	int r;
+
+	(void)a;
+	assert_non_null(meta);
+	r = acl_set_access(meta, 0, access_value->data, access_value->len,
+	    &mode);
+	if (r == 0)
+		r = acl_set_default(meta, default_value->data,
+		    default_value->len);
+	if (r == 0)
+		r = acl_inherit(default_value->data, default_value->len, 0666,
+		    &mode, &b);
+	buf_unref(b);
+	pxar_meta_free(meta);
+	return r;
+}
+
+static int
+nowhere(void *arg, const void *p, size_t len)
+{
+	(void)arg;
+	(void)p;
+	(void)len;
+	return 0;
+}
+
+static int
+write_entries(struct pxar_writer *w)
+{
+	const struct pxar_entry dir = {.mode = S_IFDIR};
+	char name[64];
+	int i, r;
+
+	r = pxar_writer_root(w, &dir);
+	for (i = 0; r == 0 && i < 40; i++) {
+		memset(name, 'n', sizeof(name) - 1);
+		name[sizeof(name) - 1] = '\0';
+		r = pxar_writer_dir(w, name, &dir);
+	}
+	for (i = 0; r == 0 && i < 41; i++)
+		r = pxar_writer_dir_end(w, NULL);
+	return r;
+}
+
+static int
+call_writer(struct pxar *unused)
+{
+	struct pxar_sink sink = {nowhere, NULL};
+	struct pxar_writer *w;
+	int r;
+
+	(void)unused;
+	r = pxar_writer_new(2, &sink, &w);
+	if (r < 0)
+		return r;
+	r = write_entries(w);
+	/* No error is forgotten once memory is there again. */
+	if (r < 0)
+		assert_int_equal(pxar_writer_dir_end(w, NULL), r);
+	assert_int_equal(pxar_writer_is_done(w), r == 0);
+	pxar_writer_free(w);
+	return r;
+}
+
 static void
 every_call(void **state)
 {
@@ -272,6 +346,12 @@ every_call(void **state)
 	assert_in_range(each_failure(call_links, a), 6, 20);
 	assert_int_equal(pxar_stat(a, file, PXAR_META, &with_acl), 0);
 	assert_in_range(each_failure(call_acl, a), 5, 10);
+	assert_int_equal(acl_access(&with_acl, &access_value), 0);
+	assert_int_equal(acl_default(&with_acl, &default_value), 0);
+	assert_in_range(each_failure(call_acl_set, a), 4, 10);
+	buf_unref(access_value);
+	buf_unref(default_value);
+	assert_in_range(each_failure(call_writer, NULL), 6, 30);
 	pxar_entry_fini(&with_acl);
 	pxar_close(a);
 }
