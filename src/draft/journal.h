@@ -23,17 +23,21 @@ typedef int journal_replay_fn(void *arg, const void *p, size_t len);
 
 /**
  * journal_open(dir, name, fn, arg, ret):
- * Creates it if there is none; replays what is there.  A torn last frame, as a
- * crash leaves it, is cut off; damage before the last frame is -EBADMSG and
- * nothing is changed.  dir is borrowed for as long as the journal.
+ * Creates it if there is none; replays what is there.  Torn frames at the end,
+ * as a crash leaves them, are cut off; damage before is -EBADMSG, a journal of
+ * a later version of this program -EPROTONOSUPPORT; both have been logged, and
+ * nothing was changed.  dir is borrowed for as long as the journal; nobody else
+ * has the file open, and name.new beside it is the journal's own.
  */
 int journal_open(int dir, const char *name, journal_replay_fn *fn, void *arg,
     struct journal **ret);
+/** journal_close(j): writes what was added, without syncing.  NULL is fine. */
 void journal_close(struct journal *j);
 
-/** journal_add(j, p, len, ret_seq): the next transaction.  Room for it is set
- * aside on disk first: -ENOSPC and the like come here, and nothing was added.
- * -EIO for ever after a write has failed. */
+/** journal_add(j, p, len, ret_seq): the next transaction, 1 to
+ * JOURNAL_FRAME_MAX bytes (-EINVAL).  Room for it is set aside on disk first:
+ * -ENOSPC and the like come here, and nothing was added.  -EIO for ever after a
+ * write has failed.  Nothing reaches the file before somebody commits. */
 int journal_add(struct journal *j, const void *p, size_t len,
     uint64_t *ret_seq);
 /** journal_commit(j, seq): it has been written, and survives this process.
@@ -41,13 +45,16 @@ int journal_add(struct journal *j, const void *p, size_t len,
 int journal_commit(struct journal *j, uint64_t seq);
 int journal_sync(struct journal *j, uint64_t seq);
 /** journal_rewrite(j, p, lens, n): these transactions, one behind the other in
- * p, instead of all so far; atomic and durable.  Nobody adds meanwhile. */
+ * p, instead of all so far; atomic and durable.  Nobody adds meanwhile; who
+ * waits for a commit has it with this.  On error all is as it was, unless it is
+ * -EIO for ever. */
 int journal_rewrite(struct journal *j, const void *p, const size_t *lens,
     size_t n);
 uint64_t journal_size(struct journal *j);	/* bytes */
 
-/** journal_kill_at(n): as drafts_opts.kill_at; counts writes and rewrites of
- * all journals of the process. */
+/** journal_kill_at(n): as drafts_opts.kill_at; counts writes of all journals of
+ * the process from then on.  Creating and rewriting is two: of the new file,
+ * and of its name. */
 void journal_kill_at(unsigned n);
 
 #endif
