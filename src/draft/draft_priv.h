@@ -105,6 +105,8 @@ struct inode {
 	struct base_view *view;	/* where bytes of the base are, once asked; or
 				 * NULL; view.c */
 	uint64_t write_end;	/* of the last write */
+	uint64_t read_end;	/* of reads that may need the store */
+	unsigned read_streak;
 	int error;		/* of a write, until draft_flush has told it */
 	uint64_t written_at;	/* ms: the last write */
 	unsigned rewrites;	/* of what had been uploaded: leave it alone */
