@@ -45,6 +45,13 @@ int dir_write(const struct store_dir *d, const struct dir_name *n,
 /** dir_touch(d, n): store_touch for all but marks. */
 int dir_touch(const struct store_dir *d, const struct dir_name *n);
 
+/** dir_prune(d, n): n is gone: removes directories that have become empty,
+ * upwards; of a snapshot also one with nothing but what was being written. */
+void dir_prune(const struct store_dir *d, const struct dir_name *n);
+/** dir_check_owner(d, n): -ENOTEMPTY if n is the owner of a group that has
+ * snapshots, if only empty ones: without it they would be nobody's. */
+int dir_check_owner(const struct store_dir *d, const struct dir_name *n);
+
 /** dir_list(d, prefix, start_after, fn, arg): store_list. */
 int dir_list(struct store_dir *d, const char *prefix, const char *start_after,
     store_list_fn *fn, void *arg);

@@ -16,8 +16,8 @@ is(const char *name, size_t len, const char *text)
  * What is being written, by Proxmox Backup or by us, has an extension "tmp",
  * "tmp_XXXXXX", "tmp_fidx" or "tmp_didx"; crashes leave such files behind.
  */
-static bool
-is_temporary(const char *name)
+bool
+dir_names_is_unfinished(const char *name)
 {
 	const char *dot = strrchr(name, '.');
 
@@ -73,15 +73,15 @@ dir_names_file(enum dir_place place, const char *name)
 {
 	switch (place) {
 	case DIR_ROOT:
-		return !is_temporary(name) && !streq(name, ".cnt") &&
+		return !dir_names_is_unfinished(name) && !streq(name, ".cnt") &&
 		       !streq(name, ".chunks");
 	case DIR_OBJECTS:
-		return !is_temporary(name);
+		return !dir_names_is_unfinished(name);
 	case DIR_CHUNK_SUB:
-		return name[0] != '.' && !is_temporary(name);
+		return name[0] != '.' && !dir_names_is_unfinished(name);
 	case DIR_BELOW:
 		return streq(name, ".protected") ||
-		       (name[0] != '.' && !is_temporary(name));
+		       (name[0] != '.' && !dir_names_is_unfinished(name));
 	case DIR_NS:
 		return streq(name, DIR_NAMESPACE);
 	case DIR_NOWHERE:

@@ -36,6 +36,10 @@ dir_names_sub(enum dir_place place, const char *name, size_t len);
 /** dir_names_file(place, name): whether a file of that name is an object. */
 bool dir_names_file(enum dir_place place, const char *name);
 
+/** dir_names_is_unfinished(name): of a file that is being written, or was, by
+ * Proxmox Backup or by us. */
+bool dir_names_is_unfinished(const char *name);
+
 struct dir_name {
 	char path[DIR_PATH_MAX + 1]; /* relative to base */
 	enum dir_place place;        /* that the object is in */

@@ -233,31 +233,19 @@ dir_list_op(struct store *s, const char *prefix, const char *start_after,
 	return dir_list((struct store_dir *)s, prefix, start_after, fn, arg);
 }
 
-/* Remove directories that have become empty, upwards. */
-static void
-prune(struct store_dir *d, const struct dir_name *n)
-{
-	char path[DIR_PATH_MAX + 1], *slash;
-
-	memcpy(path, n->path, strlen(n->path) + 1);
-	while ((slash = strrchr(path, '/')) != NULL) {
-		*slash = '\0';
-		if (strlen(path) <= n->keep ||
-		    dir_path_unlink(d->fd, path, AT_REMOVEDIR) < 0)
-			return;
-	}
-}
-
 static int
 del_file(struct store_dir *d, const struct dir_name *n)
 {
-	int r = dir_path_unlink(d->fd, n->path, 0);
+	int r = dir_check_owner(d, n);
 
+	if (r < 0)
+		return r;
+	r = dir_path_unlink(d->fd, n->path, 0);
 	/* A directory is no object. */
 	if (r == -EISDIR)
 		return 0;
 	if (r == 0)
-		prune(d, n);
+		dir_prune(d, n);
 	return r;
 }
 
