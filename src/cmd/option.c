@@ -94,10 +94,26 @@ parse_links(const char *text, enum vfs_links *ret)
 	return -EINVAL;
 }
 
-static const char *
-form_of(enum option_type t)
+static int
+parse_choice(const char *text, const char *choices, uint64_t *ret)
 {
-	switch (t) {
+	size_t len = strlen(text), n;
+
+	for (*ret = 0; len > 0; (*ret)++) {
+		n = strcspn(choices, "|");
+		if (n == len && memcmp(choices, text, n) == 0)
+			return 0;
+		if (choices[n] == '\0')
+			break;
+		choices += n + 1;
+	}
+	return -EINVAL;
+}
+
+static const char *
+form_of(const struct option_def *d)
+{
+	switch (d->type) {
 	case OPTION_FLAG:
 		return "yes or no";
 	case OPTION_SIZE:
@@ -110,6 +126,8 @@ form_of(enum option_type t)
 		return "a number as 10 or 0.5";
 	case OPTION_LINKS:
 		return "auto, scan or seen";
+	case OPTION_CHOICE:
+		return d->arg;
 	default:
 		return "a number";
 	}
@@ -160,6 +178,8 @@ parse(struct options *o, const struct option_def *d, const char *value,
 		return parse_rate(value, p);
 	case OPTION_LINKS:
 		return parse_links(value, p);
+	case OPTION_CHOICE:
+		return parse_choice(value, d->arg, n);
 	case OPTION_LIST:
 		break;
 	}
@@ -170,7 +190,8 @@ static bool
 is_number(const struct option_def *d)
 {
 	return d->type == OPTION_SIZE || d->type == OPTION_DURATION ||
-	    d->type == OPTION_NUMBER || d->type == OPTION_OCTAL;
+	    d->type == OPTION_NUMBER || d->type == OPTION_OCTAL ||
+	    d->type == OPTION_CHOICE;
 }
 
 int
@@ -206,7 +227,7 @@ option_set(struct options *o, const struct option_def *d, const char *value,
 		str_escape(&shown, value, strlen(value));
 		log_err("%s: %s: '%s' %s %s", where, d->name, str_get(&shown),
 		    r == -ERANGE ? "is out of range:" : "is not",
-		    form_of(d->type));
+		    form_of(d));
 		return -EINVAL;
 	}
 	*source = (unsigned char)by;

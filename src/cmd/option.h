@@ -14,7 +14,7 @@
  * the configuration file.  The table in option_table.c is the one place that
  * knows their names.
  */
-#define OPTION_MAX 80	/* entries in the table at most */
+#define OPTION_MAX 100	/* entries in the table at most */
 
 /* Commands, for the table to say who has which option. */
 enum {
@@ -59,6 +59,13 @@ struct options {
 	/* what is kept here */
 	char *cache, *state;
 	uint64_t cache_size, cache_floor, memory, fetchers, decoders;
+	/* writing */
+	char *owner;
+	uint64_t staging_size, staging_floor, upload_memory, uploads;
+	uint64_t snapshot_idle;			/* ms */
+	uint64_t fsync, archive;		/* enum option_fsync, _archive */
+	uint64_t kill_journal;
+	bool takeover;
 	/* how it looks */
 	bool ro, rw, allow_other, allow_root, default_permissions, noexec;
 	uint64_t uid, gid, umask;
@@ -77,6 +84,10 @@ struct options {
 	unsigned char source[OPTION_MAX];	/* enum option_source */
 };
 
+/* Choices, in the order in which the table names them. */
+enum option_fsync { OPTION_FSYNC_LOCAL, OPTION_FSYNC_S3 };
+enum option_archive { OPTION_ARCHIVE_SPLIT, OPTION_ARCHIVE_PXAR };
+
 enum option_type {
 	OPTION_FLAG,		/* bool; the value may be left out */
 	OPTION_TEXT,		/* char *, owned */
@@ -87,6 +98,7 @@ enum option_type {
 	OPTION_OCTAL,		/* uint64_t */
 	OPTION_RATE,		/* double */
 	OPTION_LINKS,		/* enum vfs_links */
+	OPTION_CHOICE,		/* uint64_t: which of those in arg, "a|b" */
 	OPTION_LIST,		/* -o: more options */
 };
 
