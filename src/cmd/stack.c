@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cmd/stack.h"
 
+#include <ctype.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,11 +12,13 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/num.h"
+#include "base/str.h"
 #include "cmd/cache_dir.h"
 #include "cmd/exits.h"
 #include "cmd/keys.h"
 #include "cmd/option.h"
 #include "pbs/keyring.h"
+#include "repo/claim.h"
 #include "repo/repo.h"
 #include "s3/cred.h"
 #include "s3/s3.h"
@@ -158,8 +162,7 @@ add_filters(struct stack *s)
 	if (o->max_requests != 0 || o->max_download != 0)
 		r = store_limit_new(s->store, o->max_requests,
 		    o->max_download, &s->store);
-	/* Only check --write has anything to write in this version. */
-	if (r == 0 && !o->write)
+	if (r == 0 && !o->write && !s->write)
 		r = store_ro_new(s->store, &s->store);
 	if (r == 0 && o->fault != NULL)
 		r = store_fault_new(s->store, o->fault, &s->store);
@@ -251,6 +254,64 @@ stack_open_repo(struct stack *s, bool kept_first)
 	return exits_of(r);
 }
 
+bool
+stack_cannot_write(int err)
+{
+	return err == -EACCES || err == -EPERM || err == -EROFS;
+}
+
+/* One server has many spellings; the usual ones come to the same. */
+static void
+add_endpoint(const struct options *o, struct str *out)
+{
+	const char *e = o->endpoint != NULL ? o->endpoint : "";
+	size_t len = strlen(e);
+
+	while (len > 0 && e[len - 1] == '/')
+		len--;
+	for (size_t i = 0; i < len; i++)
+		str_addc(out, (char)tolower((unsigned char)e[i]));
+	if (o->port != 0)
+		str_addf(out, ":%" PRIu64, o->port);
+}
+
+int
+stack_identity(const struct stack *s, char **ret)
+{
+	struct str out = {0};
+
+	if (!s->t.is_s3) {
+		*ret = realpath(s->t.path, NULL);
+		return *ret == NULL ? -errno : 0;
+	}
+	str_addf(&out, "s3://%s/%s at ", s->t.bucket, s->t.datastore);
+	add_endpoint(s->o, &out);
+	*ret = str_take(&out);
+	return *ret == NULL ? -ENOMEM : 0;
+}
+
+int
+stack_claim(struct stack *s)
+{
+	_cleanup_free_ char *identity = NULL;
+	struct claim_opts co = {
+	    .name = s->t.name,
+	    .takeover = s->o->takeover,
+	};
+	int r;
+
+	r = stack_identity(s, &identity);
+	if (r < 0) {
+		log_err("%s: %s", s->t.name, exits_why(r));
+		return r;
+	}
+	co.identity = identity;
+	if (!s->t.is_s3)
+		co.base = identity;
+	return claim_take(s->repo != NULL ? repo_store(s->repo) : s->store,
+	    &co, &s->claim);
+}
+
 int
 stack_open_vfs(struct stack *s, bool mounting)
 {
@@ -310,6 +371,8 @@ stack_close(struct stack *s)
 	s->cost = cost;
 	vfs_free(s->vfs);
 	s->vfs = NULL;
+	claim_free(s->claim);
+	s->claim = NULL;
 	if (s->repo != NULL) {
 		repo_shutdown(s->repo);
 		repo_free(s->repo);
