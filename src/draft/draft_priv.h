@@ -157,6 +157,10 @@ struct draft {
 	bool unsettled;
 	int64_t unsettled_time;
 	struct digest unsettled_manifest;
+	int64_t learned;	/* the base whose chunks were made known */
+	unsigned idle_failed;	/* times that it could not be published, and */
+	uint64_t idle_after;	/* ms: not before */
+	bool quiet;		/* why it cannot be published was said before */
 	uint64_t unsynced;	/* journal: highest seq that was added */
 	bool making;		/* somebody makes the journal */
 	STAILQ_HEAD(, inode) graves;	/* freed, but for inode_bury */
