@@ -70,8 +70,8 @@ find(const struct content *c, uint64_t off)
 	return n;
 }
 
-static int
-reserve(struct content *c)
+int
+content_reserve(struct content *c)
 {
 	while (c->n_spare < SPARE_MAX) {
 		struct node *n = calloc(1, sizeof(*n));
@@ -239,7 +239,7 @@ replace(struct content *c, enum piece_kind kind, uint64_t off, uint64_t len,
 		return -EFBIG;
 	if (len == 0)
 		return 0;
-	r = reserve(c);
+	r = content_reserve(c);
 	if (r < 0)
 		return r;
 	if (off < c->size)
@@ -298,7 +298,7 @@ content_set_base(struct content *c, uint64_t size)
 		return -EFBIG;
 	if (size == 0)
 		return 0;
-	r = reserve(c);
+	r = content_reserve(c);
 	if (r < 0)
 		return r;
 	put_plain(c, PIECE_BASE, 0, size, 0);
@@ -335,7 +335,7 @@ content_truncate(struct content *c, uint64_t size, uint64_t seq)
 		return -EFBIG;
 	if (size == c->size)
 		return 0;
-	r = reserve(c);
+	r = content_reserve(c);
 	if (r < 0)
 		return r;
 	if (size < c->size)
@@ -373,7 +373,7 @@ content_settle(struct content *c, const struct piece *p, uint64_t seq)
 			return -ESTALE;
 		new.seq = MAX(new.seq, n->p.seq);
 	}
-	r = reserve(c);
+	r = content_reserve(c);
 	if (r < 0)
 		return r;
 	if (p->off > 0 || c->changed > seq)
