@@ -16,6 +16,7 @@
 #include "config.h"
 
 static const struct command commands[] = {
+    {"create", CMD_CREATE, 1, 1, "STORE", "make a new datastore", cmd_create},
     {"mount", CMD_MOUNT, 2, 2, "STORE MOUNTPOINT", "show a datastore as files",
 	cmd_mount},
     {"umount", CMD_UMOUNT, 1, 1, "MOUNTPOINT", "end a mount", cmd_umount},
@@ -29,6 +30,12 @@ static const struct command commands[] = {
 	cmd_check},
     {"refresh", CMD_REFRESH, 1, 1, "STORE|MOUNTPOINT",
 	"look for new and removed snapshots", cmd_refresh},
+    {"snapshot", CMD_SNAPSHOT, 1, 1, "MOUNTPOINT/GROUP",
+	"publish what is in current", cmd_snapshot},
+    {"forget", CMD_FORGET, 2, INT_MAX, "STORE PATH...", "delete snapshots",
+	cmd_forget},
+    {"protect", CMD_PROTECT, 3, INT_MAX, "STORE on|off PATH...",
+	"keep snapshots from being deleted", cmd_protect},
     {"status", CMD_STATUS, 1, 1, "MOUNTPOINT",
 	"requests, cache, errors of a mount", cmd_status},
     {"key", CMD_KEY, 1, 4, "ACTION FILE...", "create and inspect encryption keys",

@@ -26,6 +26,10 @@ int cmd_cat(struct options *o, char **args, int n);
 int cmd_export(struct options *o, char **args, int n);
 int cmd_check(struct options *o, char **args, int n);
 int cmd_refresh(struct options *o, char **args, int n);
+int cmd_create(struct options *o, char **args, int n);
+int cmd_snapshot(struct options *o, char **args, int n);
+int cmd_forget(struct options *o, char **args, int n);
+int cmd_protect(struct options *o, char **args, int n);
 int cmd_key(struct options *o, char **args, int n);
 int cmd_status(struct options *o, char **args, int n);
 

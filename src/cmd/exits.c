@@ -50,6 +50,8 @@ exits_why(int err)
 		return "encrypted, and there is no key";
 	case ESHUTDOWN:
 		return "interrupted";
+	case EUSERS:
+		return "another host writes into the store";
 	case ETIMEDOUT:
 		return "no answer in time";
 	default:

@@ -82,6 +82,27 @@ live_is_mount(const char *path)
 	return real != NULL && in_table(real);
 }
 
+int
+live_find(const char *path, char **ret)
+{
+	_cleanup_free_ char *p = strdup(path);
+	char *slash;
+
+	if (p == NULL)
+		return -ENOMEM;
+	while (p[0] != '\0') {
+		if (in_table(p)) {
+			*ret = steal(&p);
+			return 0;
+		}
+		slash = strrchr(p, '/');
+		if (slash == NULL)
+			break;
+		*slash = '\0';
+	}
+	return -ENOENT;
+}
+
 /* In a process of its own; the errno is its exit status. */
 static void
 pass_on(const char *path, int out)

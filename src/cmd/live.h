@@ -14,6 +14,10 @@
  * waits for it. */
 bool live_is_mount(const char *path);
 
+/** live_find(path, ret): the mount of ours that path, without links and dots,
+ * is in; malloc'ed.  -ENOENT if there is none. */
+int live_find(const char *path, char **ret);
+
 /** live_status(where, ret): .pbs3fs/status.json; 0, -ETIMEDOUT if the daemon
  * hangs, -errno.  The caller owns a reference, and has no threads. */
 int live_status(const char *where, json_t **ret);

@@ -27,9 +27,16 @@ enum {
 	CMD_REFRESH = 64,
 	CMD_STATUS = 128,
 	CMD_KEY = 256,
+	CMD_CREATE = 512,
+	CMD_SNAPSHOT = 1024,
+	CMD_FORGET = 2048,
+	CMD_PROTECT = 4096,
+	CMD_CHANGE = CMD_CREATE | CMD_FORGET | CMD_PROTECT,
 	CMD_READ = CMD_LS | CMD_CAT | CMD_EXPORT,
-	CMD_STORE = CMD_MOUNT | CMD_READ | CMD_CHECK | CMD_REFRESH,
-	CMD_ALL = CMD_STORE | CMD_UMOUNT | CMD_STATUS | CMD_KEY,
+	CMD_STORE = CMD_MOUNT | CMD_READ | CMD_CHECK | CMD_REFRESH |
+	    CMD_CHANGE,
+	CMD_ALL = CMD_STORE | CMD_UMOUNT | CMD_STATUS | CMD_KEY |
+	    CMD_SNAPSHOT,
 };
 
 /* Who set an option; a higher one is not overridden by a lower one. */
@@ -79,7 +86,7 @@ struct options {
 	bool fake;
 	/* single commands */
 	bool long_list, recursive, write, lazy;
-	char *output;
+	char *output, *time;
 
 	unsigned char source[OPTION_MAX];	/* enum option_source */
 };

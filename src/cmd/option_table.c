@@ -100,8 +100,8 @@ const struct option_def option_table[] = {
 	"writable; fail if it cannot be"},
     {"owner", 0, OPTION_TEXT, SHARED, CMD_MOUNT, AT(owner), ANY, "USER@REALM",
 	"root@pam", "owner of new groups"},
-    {"takeover", 0, OPTION_FLAG, OPTION_NO_FILE, CMD_MOUNT, AT(takeover), ANY,
-	NULL, NULL, "write although another host is said to"},
+    {"takeover", 0, OPTION_FLAG, OPTION_NO_FILE, CMD_MOUNT | CMD_CHANGE,
+	AT(takeover), ANY, NULL, NULL, "write although another host is said to"},
     {"staging-size", 0, OPTION_SIZE, SHARED, CMD_MOUNT, AT(staging_size), MIB,
 	UINT64_MAX, "SIZE", "10G", "on the disk before it is in the store"},
     {"staging-floor", 0, OPTION_SIZE, SHARED, CMD_MOUNT, AT(staging_floor),
@@ -153,6 +153,8 @@ const struct option_def option_table[] = {
 	"FILE", NULL, "write there; default: standard output"},
     {"write", 0, OPTION_FLAG, OPTION_ARGV_ONLY, CMD_CHECK, AT(write), ANY,
 	NULL, NULL, "also try what writing needs, and clean up"},
+    {"time", 0, OPTION_TEXT, OPTION_ARGV_ONLY, CMD_SNAPSHOT, AT(time), ANY,
+	"TIMESTAMP", NULL, "of the snapshot, in UTC; default: now"},
     {"lazy", 0, OPTION_FLAG, OPTION_ARGV_ONLY, CMD_UMOUNT, AT(lazy), ANY, NULL,
 	NULL, "out of sight now, gone when unused"},
 
@@ -175,8 +177,9 @@ const struct option_def option_table[] = {
     {"quiet", 'q', OPTION_FLAG, 0, CMD_ALL, AT(quiet), ANY, NULL, NULL,
 	"only errors; no cost line, no progress bar"},
     {"json", 0, OPTION_FLAG, OPTION_ARGV_ONLY,
-	CMD_LS | CMD_CHECK | CMD_REFRESH | CMD_STATUS | CMD_KEY, AT(json), ANY, NULL,
-	NULL, "for programs"},
+	CMD_LS | CMD_CHECK | CMD_REFRESH | CMD_STATUS | CMD_KEY | CMD_CHANGE |
+	    CMD_SNAPSHOT,
+	AT(json), ANY, NULL, NULL, "for programs"},
     {"help", 'h', OPTION_FLAG, OPTION_ARGV_ONLY, CMD_ALL, AT(help), ANY, NULL,
 	NULL, "this text"},
 };

@@ -60,7 +60,8 @@ forget(struct repo *r, const struct group_name *g, int64_t time)
 	if (err < 0)
 		return err;
 	if (edit_list_find(&l, prefix, ".protected")) {
-		log_err("%s: %s is protected", r->name, prefix);
+		log_err("%s: %s is protected\n"
+			"hint: take the protection off first", r->name, prefix);
 		err = -EPERM;
 		(void)edit_show_snap(r, g, time, &l);
 	} else {

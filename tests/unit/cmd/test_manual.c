@@ -28,6 +28,10 @@ static const struct {
     {"pbs3fs-check.8", CMD_CHECK},
     {"pbs3fs-refresh.8", CMD_REFRESH},
     {"pbs3fs-status.8", CMD_STATUS},
+    {"pbs3fs-create.8", CMD_CREATE},
+    {"pbs3fs-snapshot.8", CMD_SNAPSHOT},
+    {"pbs3fs-forget.8", CMD_FORGET},
+    {"pbs3fs-protect.8", CMD_PROTECT},
 };
 
 static char *
