@@ -325,7 +325,6 @@ write_dir_end(struct pxar_writer *w)
 	pxar_writer_goodbye(&w->out, w->items + l->first,
 	    w->n_items - l->first, l->entry);
 	w->n_items = l->first;
-	w->names_len = l->name;
 	w->n_levels--;
 	if (w->n_levels == 0)
 		w->done = true;
