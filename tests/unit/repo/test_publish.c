@@ -14,7 +14,9 @@
 #include "base/str.h"
 #include "edit_world.h"
 #include "pbs/manifest.h"
+#include "store/filters.h"
 
+#include "../store/scratch.h"
 #include "../cm.h"
 
 #define T2 (W_TIME + 7200)	/* 02:00:00 */
@@ -222,6 +224,46 @@ a_lost_answer_is_asked_for(void **state)
 	world_close(&w);
 }
 
+/* The same by the filter that users have. */
+static void
+a_lost_answer_by_a_script(void **state)
+{
+	static const char lost[] = "put */index.json.blob lost count=1\n";
+	static const char mute[] = "put */index.json.blob lost count=1\n"
+	    "get */index.json.blob error=EHOSTDOWN\n";
+	char path[256];
+	struct new_snap n;
+	bool unknown;
+	struct world w;
+
+	(void)state;
+	world_open(&w, true);
+	snprintf(path, sizeof(path), "%s/script", w.dir);
+	scratch_write(path, lost, strlen(lost));
+	assert_int_equal(store_fault_new(w.trip->s.below, path,
+	    &w.trip->s.below), 0);
+	new_snap_init(&n, &w_group, T2, "new");
+	assert_int_equal(publish(&w, &n), 0);
+	world_shows_all(&w);
+	n.s.time++;
+	scratch_write(path, mute, strlen(mute));
+	assert_true(repo_publish(w.repo, &n.s, &unknown) < 0);
+	assert_true(unknown);
+	assert_int_equal(unlink(path), 0);
+	/* The store is back, and has it. */
+	{
+		struct digest d = digest_of(n.s.manifest->data,
+		    n.s.manifest->len);
+
+		assert_int_equal(repo_publish_outcome(w.repo, &w_group,
+		    n.s.time, &d), 1);
+	}
+	world_check(&w);
+	world_shows_all(&w);
+	new_snap_fini(&n);
+	world_close(&w);
+}
+
 static void
 another_manifest_is_left_alone(void **state)
 {
@@ -336,6 +378,7 @@ main(void)
 	    cmocka_unit_test(names_that_are_none_are_refused),
 	    cmocka_unit_test(a_failure_at_any_request_leaves_the_store_valid),
 	    cmocka_unit_test(a_lost_answer_is_asked_for),
+	    cmocka_unit_test(a_lost_answer_by_a_script),
 	    cmocka_unit_test(another_manifest_is_left_alone),
 	    cmocka_unit_test(leftovers_are_cleared),
 	    cmocka_unit_test(several_publish_at_once),
