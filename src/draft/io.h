@@ -82,6 +82,9 @@ int io_add_range(struct str *txn, enum record_kind kind,
 /** io_queue(d, w): on the pool of reads that wait. */
 int io_queue(struct draft *d, struct work *w);
 
+enum io_flags {
+	IO_SPILL = 0x100,	/* says nothing of what is read next */
+};
 /** io_fill(d, i, p, len, off, flags, ret_len): up to the end of the file.
  * With DRAFT_NOWAIT -EAGAIN instead of waiting for the store. */
 int io_fill(struct draft *d, struct inode *i, void *p, size_t len,

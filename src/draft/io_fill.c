@@ -266,7 +266,7 @@ io_fill(struct draft *d, struct inode *i, void *p, size_t len, uint64_t off,
 		pthread_rwlock_rdlock(&i->data);
 		{
 			LOCK(&d->lock);
-			if (pos == off)
+			if (pos == off && !(flags & IO_SPILL))
 				s.sequential = note_read(i, off, end);
 			s.n_ahead = 0;
 			look(i, pos, end, &s);
@@ -274,7 +274,8 @@ io_fill(struct draft *d, struct inode *i, void *p, size_t len, uint64_t off,
 		r = fill_local(d, i, &s, out);
 		pthread_rwlock_unlock(&i->data);
 		if (r == 0)
-			r = fill_remote(d, i, &s, out, flags);
+			r = fill_remote(d, i, &s, out,
+			    flags & DRAFT_NOWAIT);
 		n = span_len(&s);
 		out += n;
 		pos += n;

@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "draft/spill.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/io.h"
+#include "base/lock.h"
+#include "base/log.h"
+#include "base/num.h"
+#include "base/str.h"
+#include "draft/draft_priv.h"
+#include "draft/io.h"
+#include "draft/journal.h"
+#include "draft/staging.h"
+#include "repo/claim.h"
+
+#define RETRY_MIN_MS 1000
+#define RETRY_MAX_MS 60000
+
+int
+spill_job_new(struct spill *s, struct draft *d, size_t n,
+    struct spill_job **ret)
+{
+	struct spill_job *j = calloc(1, sizeof(*j) + n * sizeof(*j->parts));
+
+	if (j == NULL)
+		return -ENOMEM;
+	j->s = s;
+	j->d = d;
+	*ret = j;
+	return 0;
+}
+
+void
+spill_job_free(struct spill_job *j)
+{
+	size_t k;
+
+	if (j == NULL)
+		return;
+	for (k = 0; k < j->n; k++)
+		LIST_REMOVE(&j->parts[k], link);
+	buf_unref(j->plain);
+	free(j);
+}
+
+/* All of it is STAGED or a hole. */
+static bool
+is_local(const struct inode *i, uint64_t off, uint64_t end)
+{
+	struct piece p;
+
+	if (i->content == NULL)
+		return false;
+	while (off < end) {
+		if (content_at(i->content, off, &p) < 0 ||
+		    (p.kind != PIECE_STAGED && p.kind != PIECE_HOLE))
+			return false;
+		off = p.off + p.len;
+	}
+	return true;
+}
+
+int
+spill_read(struct draft *d, struct inode *i, uint64_t off, uint64_t len,
+    uint8_t *p, uint64_t *ret_seq)
+{
+	size_t n = 0;
+	int r;
+
+	/* It may be written from now on, which settling will see.  It cannot
+	 * be given back: that is this thread's own doing. */
+	{
+		LOCK(&d->lock);
+		if (!is_local(i, off, off + len))
+			return -ESTALE;
+		*ret_seq = content_mark(i->content);
+	}
+	r = io_fill(d, i, p, len, off, DRAFT_NOWAIT | IO_SPILL, &n);
+	if (r == -EAGAIN || (r == 0 && n < len))
+		return -ESTALE;
+	return r;
+}
+
+static void
+upload_done(struct upload *up, int err)
+{
+	struct spill_job *j = (struct spill_job *)up;
+	struct spill *s = j->s;
+	struct staging *st = s->ds->staging;
+
+	{
+		LOCK(&s->lock);
+		j->err = err;
+		STAILQ_INSERT_TAIL(&s->done, j, link);
+		pthread_cond_broadcast(&s->cond);
+		/* The spill, and the staging area, are there as long as a job
+		 * is not settled. */
+		staging_wake(st);
+	}
+}
+
+/* Nothing more for a while; told once. */
+static void
+back_off(struct spill *s, int err)
+{
+	if (err == -ESHUTDOWN)
+		return;
+	if (s->delay == 0)
+		log_warn("cannot upload what was written: %s\n"
+		    "hint: it stays in the staging area, and is tried again",
+		    strerror(-err));
+	s->delay = s->delay == 0 ? RETRY_MIN_MS :
+	    MIN(s->delay * 2, (uint64_t)RETRY_MAX_MS);
+	s->retry_at = clock_mono_ms() + s->delay;
+}
+
+static void
+fail_requests(struct spill *s, const struct spill_job *j, int err)
+{
+	struct spill_request *q;
+	size_t k;
+
+	LOCK(&s->lock);
+	LIST_FOREACH(q, &s->requests, link) {
+		for (k = 0; k < j->n; k++) {
+			if (q->d == j->d && q->ino == j->parts[k].item->ino)
+				q->err = err;
+		}
+	}
+}
+
+void
+spill_drop(struct spill *s, struct spill_job *j)
+{
+	struct spill_draft *sd = j->sd;
+
+	if (sd != NULL) {
+		s->flying -= j->bytes;
+		LOCK(&s->lock);
+		sd->flying--;
+		pthread_cond_broadcast(&s->cond);
+	}
+	spill_job_free(j);
+}
+
+static void
+job_failed(struct spill *s, struct spill_job *j, int err)
+{
+	back_off(s, err);
+	fail_requests(s, j, err);
+	spill_drop(s, j);
+}
+
+/* As long as chunks have no index, nobody may collect garbage. */
+int
+spill_hold(struct spill *s, struct spill_draft *sd)
+{
+	int r;
+
+	if (sd->holds || s->ds->opts.claim == NULL)
+		return 0;
+	r = claim_hold(s->ds->opts.claim);
+	sd->holds = r == 0;
+	return r == -EAGAIN ? -EBUSY : r;
+}
+
+/* From now on it is under way, also while it waits for room. */
+static int
+launch(struct spill *s, struct spill_job *j)
+{
+	struct spill_draft *sd = spill_draft_get(s, j->d);
+	int r;
+
+	if (sd == NULL)
+		return -ENOMEM;
+	r = spill_hold(s, sd);
+	if (r < 0)
+		return r;
+	j->sd = sd;
+	s->flying += j->bytes;
+	LOCK(&s->lock);
+	sd->flying++;
+	return 0;
+}
+
+int
+spill_submit(struct spill *s, struct spill_job *j)
+{
+	int r = 0;
+
+	if (j->sd == NULL)
+		r = launch(s, j);
+	if (r == 0) {
+		j->up.done = upload_done;
+		r = uploads_try(s->ds->opts.uploads, j->plain,
+		    s->ds->opts.key, &j->up);
+	}
+	if (r == -EAGAIN) {
+		s->stalled = j;
+	} else if (r < 0) {
+		job_failed(s, j, r);
+	} else {
+		/* It may be over, but only this thread frees it. */
+		buf_unref(j->plain);
+		j->plain = NULL;
+	}
+	return r;
+}
+
+int
+spill_upload_range(struct spill *s, struct spill_item *item, const void *p,
+    uint64_t len, uint64_t off, uint64_t seq, unsigned flags)
+{
+	struct spill_job *j;
+	int r;
+
+	r = spill_job_new(s, item->d, 1, &j);
+	if (r < 0)
+		return r;
+	j->plain = buf_copy(p, len);
+	if (j->plain == NULL) {
+		spill_job_free(j);
+		return -ENOMEM;
+	}
+	j->bytes = len;
+	j->n = 1;
+	j->parts[0] = (struct spill_part){
+	    .item = item,
+	    .seq = seq,
+	    .p = {
+	        .kind = PIECE_CHUNK,
+	        .off = off,
+	        .len = len,
+	        .chunk_size = (uint32_t)len,
+	        .flags = flags,
+	    },
+	};
+	LIST_INSERT_HEAD(&item->flying, &j->parts[0], link);
+	return spill_submit(s, j);
+}
+
+/* Brings one part into its inode: how many bytes are not STAGED any more. */
+static uint64_t
+settle_part(struct draft *d, struct inode *i, struct spill_part *part,
+    struct str *txn)
+{
+	struct record rec = {
+	    .kind = REC_CHUNK,
+	    .ino = i->ino,
+	    .chunk = part->p,
+	};
+	uint64_t staged, chunked;
+
+	if (i->content == NULL)
+		return 0;
+	staged = content_staged(i->content);
+	chunked = content_chunked(i->content);
+	if (content_settle(i->content, &part->p, part->seq) < 0)
+		return 0;
+	staged -= content_staged(i->content);
+	d->staged -= staged;
+	d->chunked += content_chunked(i->content) - chunked;
+	/* What of the flags was kept is what a replay is told. */
+	(void)content_at(i->content, part->p.off, &rec.chunk);
+	if (!inode_is_orphan(i) && record_add(txn, &rec) < 0)
+		txn->failed = true;
+	return staged;
+}
+
+/*
+ * The bytes are in the store, so that the content may say so even if it cannot
+ * be recorded; then they are not given back on the local disk.
+ */
+static int
+settle_parts(struct draft *d, struct spill_job *j, uint64_t *dead)
+{
+	_cleanup_(str_fini) struct str txn = {0};
+	uint64_t seq = 0;
+	size_t k;
+	int r;
+
+	LOCK(&d->lock);
+	for (k = 0; k < j->n; k++) {
+		struct spill_part *part = &j->parts[k];
+		struct inode *i = inode_find(d, part->item->ino);
+
+		part->p.digest = j->up.digest;
+		dead[k] = 0;
+		if (i == NULL)
+			continue;
+		dead[k] = settle_part(d, i, part, &txn);
+		inode_unref(d, i);
+	}
+	r = str_error(&txn);
+	return r < 0 ? r : draft_log(d, &txn, &seq);
+}
+
+static void
+settle(struct spill *s, struct spill_job *j)
+{
+	struct draft *d = j->d;
+	uint64_t *dead = calloc(j->n, sizeof(*dead));
+	size_t k;
+	int r;
+
+	r = dead != NULL ? settle_parts(d, j, dead) : -ENOMEM;
+	if (r < 0)
+		log_limited(LOG_LVL_WARN, "cannot record what was uploaded: %s",
+		    strerror(-r));
+	for (k = 0; k < j->n && r == 0; k++) {
+		if (dead[k] > 0)
+			spill_garbage(d, j->parts[k].item->ino,
+			    j->parts[k].p.off, j->parts[k].p.len, dead[k]);
+	}
+	free(dead);
+	if (s->delay > 0)
+		log_info("uploads of what was written work again");
+	s->delay = 0;
+	s->retry_at = 0;
+}
+
+/* 0: it is over; -EAGAIN: its draft is frozen. */
+static int
+finish(struct spill *s, struct spill_job *j)
+{
+	bool ended;
+	int r = j->err;
+
+	if (r < 0) {
+		job_failed(s, j, r);
+		return 0;
+	}
+	{
+		LOCK(&s->lock);
+		ended = j->sd->suspended > 0 || s->stop;
+	}
+	r = draft_enter(j->d, DRAFT_NOWAIT);
+	/* Who has frozen it waits for us: the chunk is in the store, and will
+	 * not be sent again. */
+	if (r == -EAGAIN && !ended)
+		return -EAGAIN;
+	if (r == 0) {
+		settle(s, j);
+		draft_leave(j->d);
+	}
+	spill_drop(s, j);
+	return 0;
+}
+
+bool
+spill_settle(struct spill *s)
+{
+	struct spill_jobs jobs = STAILQ_HEAD_INITIALIZER(jobs);
+	struct spill_job *j;
+	bool did = false;
+
+	STAILQ_CONCAT(&jobs, &s->parked);
+	{
+		LOCK(&s->lock);
+		STAILQ_CONCAT(&jobs, &s->done);
+	}
+	while ((j = STAILQ_FIRST(&jobs)) != NULL) {
+		STAILQ_REMOVE_HEAD(&jobs, link);
+		if (finish(s, j) < 0)
+			STAILQ_INSERT_TAIL(&s->parked, j, link);
+		else
+			did = true;
+	}
+	return did;
+}
