@@ -8,8 +8,10 @@
 
 #include "pbs/names.h"
 #include "pbs/pxar.h"
+#include "repo/edit.h"
 
 struct buf;
+struct digest;
 struct index;
 struct pxar_dir;
 struct reader;
@@ -46,6 +48,18 @@ size_t base_count(const struct base *b);
 struct base_archive *base_archive(struct base *b, size_t i);
 struct base_archive *base_find(struct base *b, const char *shown);
 
+/** base_csum(a, flags, ret): what the manifest says of its index; all zeros if
+ * that says nothing or cannot be read. */
+int base_csum(struct base_archive *a, unsigned flags, struct digest *ret);
+/** base_expect(a, csum): -EIO for all that asks for an archive whose index is
+ * not that one; zeros: any.  Before others know of the base. */
+void base_expect(struct base_archive *a, const struct digest *csum);
+/** base_open_gone(r, g, time, servers, n, ret): a snapshot that the store does
+ * not have any more: archives of those names, sorted as shown; -EIO for all
+ * that is asked of them. */
+int base_open_gone(struct repo *r, const struct group_name *g, int64_t time,
+    char *const *servers, size_t n, struct base **ret);
+
 /** base_is_tree(a). */
 bool base_is_tree(const struct base_archive *a);
 /** base_span(a): how many numbers its entries need: base_number is below. */
@@ -63,12 +77,20 @@ int base_entry(struct base_archive *a, uint64_t pos, unsigned pxar_flags,
 /** base_dir(a, pos, flags, ret): cached, least recently used; a reference. */
 int base_dir(struct base_archive *a, uint64_t pos, unsigned flags,
     struct pxar_dir **ret);
+/** base_lookup(a, pos, name, len, flags, ret): in the directory at pos, without
+ * meta.  -ENOENT. */
+int base_lookup(struct base_archive *a, uint64_t pos, const char *name,
+    size_t len, unsigned flags, struct pxar_entry *ret);
 /** base_pxar(a, flags, ret): to call pxar functions with; as long as a. */
 int base_pxar(struct base_archive *a, unsigned flags, struct pxar **ret);
 /** base_nlink(a, pos, flags, ret): exact; the first call for an archive reads
  * all of its metadata. */
 int base_nlink(struct base_archive *a, uint64_t pos, unsigned flags,
     uint32_t *ret);
+
+/** base_error(a, r): passes r on, after saying what is damaged; -ENOENT, which
+ * is not about a name, becomes -EIO. */
+int base_error(const struct base_archive *a, int r);
 
 /* Where the content of a regular file is. */
 struct base_content {

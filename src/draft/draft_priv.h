@@ -15,10 +15,17 @@ struct base_view;
 struct content;
 struct io;
 struct journal;
+struct replay;
 struct spill;
 struct stage_file;
 struct staging;
 struct str;
+
+/* What is left of an inode, or of what it held, for who may do I/O. */
+struct grave {
+	STAILQ_ENTRY(grave) link;
+	uint64_t ino, staged;
+};
 
 /*
  * Numbers: bit 62 says draft; bits 44..60 which draft (slot); bit 61 an inode
@@ -42,6 +49,7 @@ struct dentry {
 	char name[];		/* terminated */
 };
 RB_HEAD(dentries, dentry);
+RB_HEAD(dentries_by_id, dentry);
 
 struct inode_xattr {
 	char *name;		/* owned */
@@ -56,7 +64,6 @@ struct inode_xattr {
  */
 struct inode {
 	RB_ENTRY(inode) by_ino;
-	STAILQ_ENTRY(inode) grave;	/* after it was freed */
 	RB_ENTRY(inode) by_base;	/* if archive */
 	uint64_t ino;
 	unsigned refs;		/* all reasons together; 0: freed */
@@ -94,7 +101,8 @@ struct inode {
 	 * others a directory that it was last found in, to know its archive. */
 	struct inode *parent;
 	/* Directories. */
-	struct dentries names, ids;
+	struct dentries names;
+	struct dentries_by_id ids;
 	size_t n_children, n_hidden;	/* dentries with child; that hide */
 
 	/* Regular files: NULL while the content is that of the base (or
@@ -118,6 +126,7 @@ struct inode {
 	uint32_t new_archive;
 	uint64_t new_pos;
 	bool placed;
+	unsigned counted;	/* references that draft_reset found */
 };
 RB_HEAD(inodes_by_ino, inode);
 RB_HEAD(inodes_by_base, inode);
@@ -163,7 +172,10 @@ struct draft {
 	bool quiet;		/* why it cannot be published was said before */
 	uint64_t unsynced;	/* journal: highest seq that was added */
 	bool making;		/* somebody makes the journal */
-	STAILQ_HEAD(, inode) graves;	/* freed, but for inode_bury */
+	bool compacting;	/* or writes it anew: as if frozen */
+	struct replay *replay;	/* while its journal is read */
+	STAILQ_HEAD(, grave) graves;	/* to be given to inode_bury */
+	uint64_t compact_at;	/* bytes of the journal */
 	LIST_HEAD(, draft_dir) dirs;	/* open ones */
 };
 
@@ -181,12 +193,15 @@ struct drafts {
 	LIST_HEAD(, draft) list;
 	RB_HEAD(drafts_by_group, draft) groups;
 	struct draft **slots;	/* owned; by number; NULL: free */
-	uint32_t n_slots;
+	uint32_t n_slots, free_from;
 	bool stop;
 };
 
 RB_PROTOTYPE(dentries, dentry, by_name, dentry_cmp_name)
+RB_PROTOTYPE(dentries_by_id, dentry, by_id, dentry_cmp_id)
+RB_PROTOTYPE(drafts_by_group, draft, by_group, drafts_cmp_group)
 RB_PROTOTYPE(inodes_by_ino, inode, by_ino, inode_cmp_ino)
+RB_PROTOTYPE(inodes_by_base, inode, by_base, inode_cmp_base)
 
 /*
  * enter.c: changes and who keeps them out.
@@ -200,6 +215,26 @@ void draft_leave(struct draft *d);
  * draft_thaw. */
 void draft_freeze(struct draft *d);
 void draft_thaw(struct draft *d);
+
+/*
+ * dentry.c: names in a directory.  With the lock held.
+ */
+struct dentry *dentry_find(const struct inode *dir, const char *name,
+    size_t len);
+/** dentry_next_id(dir, id): the first with a greater one, or NULL. */
+struct dentry *dentry_next_id(const struct inode *dir, uint64_t id);
+/** dentry_new(name, len): in no directory yet; NULL: no memory. */
+struct dentry *dentry_new(const char *name, size_t len);
+/** dentry_set(d, dir, fresh, child, hides): the name of *fresh, which was made
+ * for it, is child (NULL: nothing) from now on.  Takes *fresh or frees it.  The
+ * parent of a directory is the caller's business. */
+void dentry_set(struct draft *d, struct inode *dir, struct dentry **fresh,
+    struct inode *child, bool hides);
+/** dentry_clear(d, dir): all of them. */
+void dentry_clear(struct draft *d, struct inode *dir);
+/** dentry_forget(dir): the same, but their inodes are not touched: they go as
+ * well. */
+void dentry_forget(struct inode *dir);
 
 /*
  * tree.c: inodes.  With the lock held.
@@ -218,18 +253,31 @@ void inode_reap(struct draft *d);
 int inode_load(struct draft *d, struct inode *i, unsigned flags);
 /** inode_count(d, i, flags): without the lock: nlink_known from then on. */
 int inode_count(struct draft *d, struct inode *i, unsigned flags);
-/** inode_new(d, ino, ret): not in any directory; one reference. */
+/** inode_new(d, ino, ret): not in any directory; one reference.  -EEXIST. */
 int inode_new(struct draft *d, uint64_t ino, struct inode **ret);
+/** inode_free(d, i): whatever refers to it: only when all go. */
+void inode_free(struct draft *d, struct inode *i);
+/** inode_place(d, i, a, pos): it is that entry of the base; a may be NULL. */
+void inode_place(struct draft *d, struct inode *i, struct base_archive *a,
+    uint64_t pos);
 /** inode_of_base(d, a, pos, e, ret): the one for that entry, made if need be
  * from e (read with or without meta); a reference. */
 int inode_of_base(struct draft *d, struct base_archive *a, uint64_t pos,
     const struct pxar_entry *e, struct inode **ret);
-/** inode_at(d, a, pos): the one that is that entry, with a reference, or NULL.
- * In tree.c, beside inode_of_base. */
-struct inode *inode_at(struct draft *d, struct base_archive *a, uint64_t pos);
+/** inode_at(d, a, pos): the one that is that entry, with a reference, or
+ * NULL. */
+struct inode *inode_at(struct draft *d, const struct base_archive *a,
+    uint64_t pos);
 /** inode_keep(d, i): it is in the journal from now on, which holds a
  * reference. */
 void inode_keep(struct draft *d, struct inode *i);
+/** inode_nameless(d, i): its last name has gone: so has what the journal knew
+ * of it. */
+void inode_nameless(struct draft *d, struct inode *i);
+/** inode_set_parent(d, i, dir): NULL: none. */
+void inode_set_parent(struct draft *d, struct inode *i, struct inode *dir);
+/** inode_hold(i): the kernel knows of one more name. */
+void inode_hold(struct inode *i);
 void inode_stat(const struct draft *d, const struct inode *i,
     struct stat *ret);
 /** inode_retarget(d, i, a, pos): it is that entry of another base now, with
@@ -249,12 +297,24 @@ void inode_path(struct draft *d, struct inode *i, struct str *out);
  * 0 is not in the journal any more (REC_DROP went with its last name) and no
  * record may name it; an empty txn is fine: seq 0. */
 int draft_log(struct draft *d, const struct str *txn, uint64_t *ret_seq);
+/** log_head(d, b, flags, txn): what a journal begins with: whose it is, and the
+ * base.  Without the lock; may ask the store for the base's manifest. */
+int log_head(struct draft *d, struct base *b, unsigned flags,
+    struct str *txn);
+/** log_touch(d, dir, now, txn): that dir was changed then. */
+int log_touch(struct draft *d, const struct inode *dir,
+    const struct timespec *now, struct str *txn);
+int log_drop(const struct inode *i, struct str *txn);
+/** log_name(d, dir, name, len, child, hides, txn): child NULL: nothing. */
+int log_name(const struct inode *dir, const char *name, size_t len,
+    const struct inode *child, bool hides, struct str *txn);
 /** log_inode(d, i, txn): its REC_INODE, and REC_META if own_meta; for one that
  * is logged already log_attr, its REC_INODE, is enough.  Nothing if nlink is 0.
  * All attributes are its own from then on: it must be loaded.  Then, when
  * draft_log was fine, inode_keep. */
 int log_inode(struct draft *d, const struct inode *i, struct str *txn);
 int log_attr(struct draft *d, const struct inode *i, struct str *txn);
+#define JOURNAL_COMPACT_MIN ((uint64_t)8 << 20)
 /** draft_compact(d): rewrites the journal if it has grown well beyond what it
  * says; freezes meanwhile. */
 int draft_compact(struct draft *d);
@@ -268,6 +328,10 @@ int draft_compact(struct draft *d);
 int draft_reset(struct draft *d, struct base *base);
 /** draft_replay(arg, p, len): a journal_replay_fn; arg is the draft. */
 int draft_replay(void *arg, const void *p, size_t len);
+/** draft_replay_begin(d), draft_replay_end(d, err): around it; err is what
+ * reading the journal came to, and is returned if there is no other error. */
+int draft_replay_begin(struct draft *d);
+int draft_replay_end(struct draft *d, int err);
 
 /*
  * meta.c: xattrs of an inode, whether its own or the base's.

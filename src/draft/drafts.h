@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef DRAFT_DRAFTS_H
+#define DRAFT_DRAFTS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct base;
+struct draft;
+struct drafts;
+struct group_name;
+
+/*
+ * One draft from its beginning to its end; what drafts.c and the state
+ * directory share.
+ */
+
+/** draft_new(ds, g, slot, ret): a view of nothing yet; in no list. */
+int draft_new(struct drafts *ds, const struct group_name *g, uint32_t slot,
+    struct draft **ret);
+void draft_free(struct draft *d);
+/** draft_set_base(d, base): lock held; gives its archives numbers and takes a
+ * reference.  -EOVERFLOW when there are no more. */
+int draft_set_base(struct draft *d, struct base *base);
+/** draft_number_base(d, base): lock held; the numbers alone. */
+int draft_number_base(struct draft *d, struct base *base);
+/** draft_latest(ds, g, ret): the latest snapshot as a base; an empty one if
+ * there is none; -ENOENT if there is no such group. */
+int draft_latest(struct drafts *ds, const struct group_name *g,
+    struct base **ret);
+/** draft_base_at(ds, g, time, ret): that finished snapshot; -ENOENT. */
+int draft_base_at(struct drafts *ds, const struct group_name *g, int64_t time,
+    struct base **ret);
+
+/** state_open(ds): the directory of the store, locked.  -EBUSY. */
+int state_open(struct drafts *ds);
+/** state_load(ds): all drafts that are in it. */
+int state_load(struct drafts *ds);
+/** draft_load(ds, slot, ret): lock not held: replays the journal of a slot; NULL
+ * in *ret if nothing was changed in it. */
+int draft_load(struct drafts *ds, uint32_t slot, struct draft **ret);
+/** drafts_add(ds, d): lock held: into the lists.  -EEXIST. */
+int drafts_add(struct drafts *ds, struct draft *d);
+
+#endif
