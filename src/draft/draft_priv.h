@@ -110,6 +110,7 @@ struct inode {
 	struct content *content;
 	struct stage_file *stage;	/* its descriptor, or NULL; stage.c */
 	bool staged_file;	/* a staging file exists */
+	bool summed;		/* content is in the draft's sums */
 	struct base_view *view;	/* where bytes of the base are, once asked; or
 				 * NULL; view.c */
 	uint64_t write_end;	/* of the last write */

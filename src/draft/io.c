@@ -111,6 +111,7 @@ own(struct inode *i)
 		return r;
 	}
 	i->content = c;
+	i->summed = true;
 	return 0;
 }
 
@@ -238,13 +239,14 @@ inode_disown(struct draft *d, struct inode *i, uint64_t *ret_staged)
 	bool exists = i->staged_file;
 
 	*ret_staged = 0;
-	if (i->content != NULL) {
+	if (i->content != NULL && i->summed) {
 		*ret_staged = content_staged(i->content);
 		d->staged -= *ret_staged;
 		d->chunked -= content_chunked(i->content);
-		content_free(i->content);
-		i->content = NULL;
 	}
+	content_free(i->content);
+	i->content = NULL;
+	i->summed = false;
 	stage_forget(i);
 	view_unref(i->view);
 	i->view = NULL;

@@ -185,6 +185,7 @@ io_recover(struct draft *d, struct inode *i)
 		d->staged += content_staged(i->content);
 		d->chunked += content_chunked(i->content);
 		i->size = content_size(i->content);
+		i->summed = true;
 		inode_path(d, i, &path);
 		if (rc.lost > 0)
 			log_err("%s: %ju bytes that were written to it are "

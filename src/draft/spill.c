@@ -705,6 +705,8 @@ spill_free(struct spill *s)
 	spill_stop(s);
 	if (s->running)
 		pthread_join(s->thread, NULL);
+	if (s->ds->spill == s)
+		s->ds->spill = NULL;
 	spill_pack_stop(s);
 	free_queue(s, &s->fresh);
 	free_queue(s, &s->large);
