@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/cleanup.h"
@@ -19,9 +20,11 @@
 #include "cmd/exits.h"
 #include "cmd/option.h"
 #include "cmd/target.h"
+#include "pbs/names.h"
 
 #define FILE_SIZE_MAX ((size_t)4 << 20)
 #define LINE_LEN_MAX 4096
+#define PBS_LOCKS "/run/proxmox-backup/locks"
 
 static bool
 is_section(const char *line, const char *type, const char *id)
@@ -77,6 +80,88 @@ pbs_conf_section(const char *text, const char *type, const char *id,
 			return r;
 	}
 	return found ? 0 : 1;
+}
+
+/* Without the blanks around it and trailing slashes. */
+static size_t
+trimmed(const char **s, size_t len)
+{
+	while (len > 0 && strchr(" \t", **s) != NULL) {
+		(*s)++;
+		len--;
+	}
+	while (len > 1 && strchr(" \t\r/", (*s)[len - 1]) != NULL)
+		len--;
+	return len;
+}
+
+int
+pbs_conf_at(const char *text, const char *path, char *out, size_t len)
+{
+	const char *name = NULL, *end;
+	size_t name_len = 0, n;
+
+	for (; *text != '\0'; text = *end == '\0' ? end : end + 1) {
+		const char *line = text;
+
+		end = strchrnul(text, '\n');
+		n = (size_t)(end - text);
+		if (n > 0 && strchr(" \t#\r", *line) == NULL) {
+			name = NULL;
+			if (!str_starts(line, "datastore:"))
+				continue;
+			name = line + strlen("datastore:");
+			name_len = trimmed(&name, (size_t)(end - name));
+			continue;
+		}
+		n = trimmed(&line, n);
+		if (name == NULL || n < 6 || strncmp(line, "path", 4) != 0 ||
+		    strchr(" \t", line[4]) == NULL)
+			continue;
+		line += 4;
+		n = trimmed(&line, n - 4);
+		if (n != strlen(path) || memcmp(line, path, n) != 0)
+			continue;
+		if (name_len >= len || !name_is_safe(name, name_len))
+			return 1;
+		memcpy(out, name, name_len);
+		out[name_len] = '\0';
+		return 0;
+	}
+	return 1;
+}
+
+int
+pbs_conf_locks(const char *dir, const char *path, char **ret)
+{
+	_cleanup_(buf_unrefp) struct buf *b = NULL;
+	_cleanup_(str_fini) struct str file = {0};
+	_cleanup_free_ char *text = NULL;
+	struct str out = {0};
+	char name[64];
+	int r;
+
+	str_addf(&file, "%s/datastore.cfg", dir);
+	r = str_error(&file);
+	if (r == 0)
+		r = io_read_file(AT_FDCWD, str_get(&file), FILE_SIZE_MAX, &b);
+	/* Without a server, or for who may not know of it. */
+	if (r < 0)
+		return r == -ENOMEM ? r : 1;
+	text = strndup((const char *)b->data, b->len);
+	if (text == NULL)
+		return -ENOMEM;
+	r = pbs_conf_at(text, path, name, sizeof(name));
+	if (r != 0)
+		return r;
+	str_addf(&out, PBS_LOCKS "/%s", name);
+	*ret = str_take(&out);
+	if (*ret == NULL)
+		return -ENOMEM;
+	if (access(*ret, F_OK) == 0)
+		return 0;
+	free(steal(ret));	/* it has not run since the host has */
+	return 1;
 }
 
 int

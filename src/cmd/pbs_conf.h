@@ -18,6 +18,17 @@ struct target;
 int pbs_conf_load(const char *dir, const char *datastore, struct options *o,
     struct target *t);
 
+/* Where a server has its configuration. */
+#define PBS_CONF_DIR "/etc/proxmox-backup"
+
+/** pbs_conf_at(text, path, out, len): of datastore.cfg, the name of the
+ * datastore in that directory.  0, 1 if there is none. */
+int pbs_conf_at(const char *text, const char *path, char *out, size_t len);
+/** pbs_conf_locks(dir, path, ret): where a server on this host, with its
+ * configuration in dir, has the locks of the datastore in that directory:
+ * malloc'ed.  0, 1 if there is none. */
+int pbs_conf_locks(const char *dir, const char *path, char **ret);
+
 /*
  * The file format: "TYPE: ID" at the begin of a line, then indented lines
  * "KEY VALUE".

@@ -17,6 +17,7 @@
 #include "cmd/exits.h"
 #include "cmd/keys.h"
 #include "cmd/option.h"
+#include "cmd/pbs_conf.h"
 #include "pbs/keyring.h"
 #include "repo/claim.h"
 #include "repo/repo.h"
@@ -226,9 +227,28 @@ add_cache(struct stack *s)
 	return 0;
 }
 
+/* Of a server that has the same directory; 1 if there is none. */
+static int
+find_server_locks(const struct stack *s, char **ret)
+{
+	const char *conf = s->o->pbs_config != NULL ? s->o->pbs_config :
+	    PBS_CONF_DIR;
+	_cleanup_free_ char *real = NULL;
+	int r;
+
+	if (s->t.is_s3 || !s->write)
+		return 1;
+	r = pbs_conf_locks(conf, s->t.path, ret);
+	if (r != 1)
+		return r;
+	real = realpath(s->t.path, NULL);
+	return real == NULL ? 1 : pbs_conf_locks(conf, real, ret);
+}
+
 int
 stack_open_repo(struct stack *s, bool kept_first)
 {
+	_cleanup_free_ char *locks = NULL;
 	struct repo_opts ro = {
 	    .keys = s->keys,
 	    .name = s->t.name,
@@ -247,6 +267,10 @@ stack_open_repo(struct stack *s, bool kept_first)
 	    "%s/" CACHE_DIR_LISTING, s->cache_dir) < PATH_MAX)
 		ro.listing = listing;
 	ro.kept_first = kept_first;
+	r = find_server_locks(s, &locks);
+	if (r < 0)
+		return exits_of(r);
+	ro.lock_dir = locks;
 	r = repo_open(s->store, &ro, &s->repo);
 	s->store = NULL;	/* it is the repository's, also on error */
 	if (r < 0)

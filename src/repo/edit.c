@@ -77,6 +77,8 @@ repo_create_group(struct repo *r, const struct group_name *g,
 	edit_lock_group(r, g, &l);
 	err = check_new_group(r, g);
 	if (err == 0)
+		err = edit_lock_server(r, &l);
+	if (err == 0)
 		err = edit_put(r, key, str_get(&text), text.len, false, &o);
 	if (err == 0) {
 		e.key = key;
@@ -145,6 +147,8 @@ repo_remove_group(struct repo *r, const struct group_name *g)
 	else if (tg->n_snaps > 0)
 		err = -ENOTEMPTY;
 	tree_unref(t);
+	if (err == 0)
+		err = edit_lock_server(r, &l);
 	if (err == 0)
 		err = remove_group(r, g);
 	edit_unlock(r, &l);

@@ -2,10 +2,13 @@
 #include "repo/edit_lock.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "base/lock.h"
+#include "base/num.h"
 #include "base/str.h"
 #include "repo/repo_priv.h"
+#include "repo/server_lock.h"
 
 /* Whether path is ns or below it. */
 static bool
@@ -45,11 +48,18 @@ again:
 	LIST_INSERT_HEAD(&r->edits, l, link);
 }
 
+static void
+init(struct edit_lock *l)
+{
+	memset(l, 0, sizeof(*l));
+	l->server[0] = l->server[1] = -1;
+}
+
 void
 edit_lock_group(struct repo *r, const struct group_name *g,
     struct edit_lock *l)
 {
-	memset(l, 0, sizeof(*l));
+	init(l);
 	l->group = *g;
 	take(r, l);
 }
@@ -57,15 +67,32 @@ edit_lock_group(struct repo *r, const struct group_name *g,
 void
 edit_lock_ns(struct repo *r, const char *path, struct edit_lock *l)
 {
-	memset(l, 0, sizeof(*l));
+	init(l);
 	memcpy(l->group.ns, path, strlen(path) + 1);
 	l->is_ns = true;
 	take(r, l);
 }
 
+int
+edit_lock_server(struct repo *r, struct edit_lock *l)
+{
+	return r->lock_dir == NULL ? 0 :
+	    server_lock_group(r->lock_dir, &l->group, &l->server[0]);
+}
+
+int
+edit_lock_server_snap(struct repo *r, struct edit_lock *l, int64_t time)
+{
+	return r->lock_dir == NULL ? 0 :
+	    server_lock_snap(r->lock_dir, &l->group, time, &l->server[1]);
+}
+
 void
 edit_unlock(struct repo *r, struct edit_lock *l)
 {
+	for (size_t i = 0; i < ARRAY_SIZE(l->server); i++)
+		if (l->server[i] >= 0)
+			close(l->server[i]);
 	LOCK(&r->lock);
 
 	LIST_REMOVE(l, link);

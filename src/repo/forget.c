@@ -92,6 +92,10 @@ repo_forget(struct repo *r, const struct group_name *g, int64_t time)
 		err = -ENOENT;
 	tree_unref(t);
 	if (err == 0)
+		err = edit_lock_server(r, &l);
+	if (err == 0)
+		err = edit_lock_server_snap(r, &l, time);
+	if (err == 0)
 		err = forget(r, g, time);
 	edit_unlock(r, &l);
 	return err;

@@ -336,7 +336,9 @@ repo_publish(struct repo *r, const struct snapshot_new *s, bool *ret_unknown)
 	if (err == 0) {
 		pthread_mutex_init(&p.lock, NULL);
 		edit_lock_group(r, &s->group, &l);
-		err = publish(&p, ret_unknown);
+		err = edit_lock_server(r, &l);
+		if (err == 0)
+			err = publish(&p, ret_unknown);
 		edit_unlock(r, &l);
 		pthread_mutex_destroy(&p.lock);
 	}

@@ -227,6 +227,10 @@ repo_open(struct store *s, const struct repo_opts *o, struct repo **ret)
 		r->listing = strdup(o->listing);
 		err = r->listing == NULL ? -ENOMEM : 0;
 	}
+	if (err == 0 && o->lock_dir != NULL) {
+		r->lock_dir = strdup(o->lock_dir);
+		err = r->lock_dir == NULL ? -ENOMEM : 0;
+	}
 	if (err == 0)
 		err = damage_new(&r->damage);
 	if (err == 0)
@@ -277,6 +281,7 @@ repo_free(struct repo *r)
 	keyring_unref(r->keys);
 	store_free(r->store);
 	free(r->listing);
+	free(r->lock_dir);
 	free(r->name);
 	pthread_cond_destroy(&r->changed);
 	pthread_mutex_destroy(&r->lock);

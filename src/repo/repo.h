@@ -27,6 +27,9 @@ struct repo_opts {
 	/* Where the last listing is kept, so that a mount works while the
 	 * store is away; NULL: not kept. */
 	const char *listing;
+	/* Where a backup server on this host has its locks of this datastore;
+	 * NULL: there is none. */
+	const char *lock_dir;
 	/* Begin with the kept listing if there is one, without asking the
 	 * store: repo_refresh then tells what changed since. */
 	bool kept_first;

@@ -26,6 +26,7 @@ struct repo {
 	char *name;			/* owned */
 	struct keyring *keys;		/* shared: one reference, or NULL */
 	char *listing;			/* owned; NULL: not kept */
+	char *lock_dir;			/* owned; NULL: no server here */
 	unsigned timeout_ms;
 
 	pthread_mutex_t lock;		/* guards the rest */

@@ -4,6 +4,7 @@ key, and what they ask of it."""
 import fcntl
 import json
 import os
+import shutil
 import socket
 import subprocess
 
@@ -249,6 +250,29 @@ def test_forget_directory(fx, tmp):
     assert chunks == subprocess.run(
         ["find", f"{store}/.chunks", "-type", "f"], check=True,
         capture_output=True).stdout
+
+
+def test_server_on_this_host(fx, tmp):
+    """Its lock of the group, which it holds while it backs up."""
+    name = f"pbs3fs-test-{os.getpid()}"
+    locks = f"/run/proxmox-backup/locks/{name}"
+    store = fx.copy("damaged", f"{tmp}/d") + "/ok"
+    snap = f"{store}/vm/100/{T}"
+    os.mkdir(f"{tmp}/conf")
+    with open(f"{tmp}/conf/datastore.cfg", "w") as f:
+        f.write(f"datastore: {name}\n\tpath {store}\n")
+    args = ["forget", name, f"vm/100/{T}", f"--pbs-config={tmp}/conf"]
+    os.makedirs(locks)
+    try:
+        with open(f"{locks}/vm-100", "w") as f:
+            fcntl.flock(f, fcntl.LOCK_EX)
+            p = run(*args, check=False)
+            assert p.returncode == 1 and "backup server" in p.stderr
+            assert os.path.exists(f"{snap}/index.json.blob")
+        run(*args)
+        assert not os.path.exists(snap)
+    finally:
+        shutil.rmtree(locks)
 
 
 def test_snapshot_needs_a_writable_mount(fx, mounts, tmp):

@@ -317,6 +317,31 @@ properties(void **state)
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+static void
+a_directory_is_found_in_the_servers_file(void **state)
+{
+	static const char cfg[] = "# x\ndatastore: one\n\tcomment /srv/b\n"
+	    "\tpath /srv/a\n\nother: two\n\tpath /srv/b\n\n"
+	    "datastore:  three \n  path   /srv/c/ \n"
+	    "datastore: ../x\n\tpath /srv/d\n"
+	    "datastore: five\n\tpathx /srv/e\n\tpath /srv/e";
+	char name[8];
+
+	(void)state;
+	assert_int_equal(pbs_conf_at(cfg, "/srv/a", name, sizeof(name)), 0);
+	assert_string_equal(name, "one");
+	assert_int_equal(pbs_conf_at(cfg, "/srv/b", name, sizeof(name)), 1);
+	assert_int_equal(pbs_conf_at(cfg, "/srv/c", name, sizeof(name)), 0);
+	assert_string_equal(name, "three");
+	assert_int_equal(pbs_conf_at(cfg, "/srv/d", name, sizeof(name)), 1);
+	assert_int_equal(pbs_conf_at(cfg, "/srv/e", name, sizeof(name)), 0);
+	assert_string_equal(name, "five");
+	assert_int_equal(pbs_conf_at(cfg, "/srv", name, sizeof(name)), 1);
+	assert_int_equal(pbs_conf_at(cfg, "/srv/c", name, 5), 1);
+	assert_int_equal(pbs_conf_at("", "/srv", name, sizeof(name)), 1);
+	assert_int_equal(pbs_conf_at("datastore:", "", name, sizeof(name)), 1);
+}
+
 int
 main(void)
 {
@@ -332,6 +357,7 @@ main(void)
 	    T(open_server_files),
 	    cmocka_unit_test(section_format),
 	    cmocka_unit_test(properties),
+	    cmocka_unit_test(a_directory_is_found_in_the_servers_file),
 	};
 
 	log_setup(LOG_TO_STDERR, LOG_LVL_ERR, "test");
