@@ -79,6 +79,7 @@ copy_snap(struct base *b, const struct tree_snap *s)
 		f->size = s->files[i].size;
 		f->mtime = s->files[i].mtime;
 		f->snap = &b->snap;
+		f->group = &b->group;
 	}
 	return 0;
 }
