@@ -610,7 +610,7 @@ int
 base_entry(struct base_archive *a, uint64_t pos, unsigned pxar_flags,
     unsigned flags, struct pxar_entry *ret)
 {
-	struct pxar *px;
+	struct pxar *px = NULL;
 	int r;
 
 	if (!base_is_tree(a))

@@ -402,7 +402,7 @@ replace_file(struct journal *j, const void *p, const size_t *lens, size_t n,
     uint64_t salt, uint64_t end, int *ret, bool *ret_lost)
 {
 	unsigned w = atomic_fetch_add(&writes, 2) + 1;
-	int fd, r;
+	int fd = -1, r;
 
 	*ret_lost = false;
 	die_at(2 * w - 1);
