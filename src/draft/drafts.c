@@ -47,9 +47,10 @@ start(struct drafts *ds)
 	if (r == 0)
 		r = io_start(ds, &ds->io);
 	if (r == 0)
-		r = spill_start(ds, &ds->spill);
-	if (r == 0)
 		r = state_load(ds);
+	/* Uploads what it finds: nothing of it may be refused any more. */
+	if (r == 0)
+		r = spill_start(ds, &ds->spill);
 	if (r == 0)
 		r = publish_idle_start(ds);
 	ds->opts.state = ds->opts.identity = NULL;

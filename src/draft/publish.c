@@ -328,9 +328,10 @@ publish(struct draft *d, int64_t time)
 	r = check_time(d, time);
 	if (r < 0)
 		return r;
-	/* First the writers, who may need what is being uploaded to end. */
-	draft_freeze(d);
+	/* First the uploads: what they brought still gets into the journal.  Who
+	 * waits for room is not inside, and does not hold this up. */
 	spill_suspend(d);
+	draft_freeze(d);
 	r = publish_frozen(d, time);
 	spill_resume(d);
 	draft_thaw(d);

@@ -269,6 +269,7 @@ item_over(struct spill *s, struct spill_item *item, struct inode *i,
 static void
 work_item(struct spill *s, struct spill_item *item, enum spill_mode mode)
 {
+	struct draft *d = item->d;
 	struct spill_queue *q;
 	struct spill_look l;
 	uint64_t when;
@@ -278,7 +279,7 @@ work_item(struct spill *s, struct spill_item *item, enum spill_mode mode)
 		LOCK(&s->lock);
 		when = item->when;
 	}
-	i = find(item->d, item->ino);
+	i = find(d, item->ino);
 	if (i == NULL) {
 		item_over(s, item, NULL, when);
 		return;
@@ -286,11 +287,11 @@ work_item(struct spill *s, struct spill_item *item, enum spill_mode mode)
 	spill_look(item, i, &l);
 	if (l.staged == 0) {
 		item_over(s, item, i, when);
-		let_go(item->d, i);
+		let_go(d, i);
 		return;
 	}
 	(void)spill_natural(s, item, i, &l, mode);
-	let_go(item->d, i);
+	let_go(d, i);
 	q = &s->large;
 	if (l.kind == SPILL_SMALL || l.kind == SPILL_BLOB)
 		q = &s->small;
