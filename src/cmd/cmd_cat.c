@@ -2,6 +2,7 @@
 #include "cmd/command.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -51,7 +52,7 @@ cat(struct stack *s, const char *path)
 	status = show_resolve(s, path, &a);
 	if (status != EXIT_OK)
 		return status;
-	r = vfs_open(s->vfs, a.st.st_ino, 0, &c.f);
+	r = vfs_open(s->vfs, a.st.st_ino, O_RDONLY, 0, &c.f);
 	if (r < 0)
 		return show_fail(path, r);
 	progress_begin(&progress, s->o, vfs_file_size(c.f));

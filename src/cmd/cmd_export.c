@@ -98,7 +98,7 @@ export_file(struct export *x, const char *path, uint64_t ino)
 	    .write = write_out, .arg = x};
 	int r;
 
-	r = vfs_open(x->s.vfs, ino, 0, &c.f);
+	r = vfs_open(x->s.vfs, ino, O_RDONLY, 0, &c.f);
 	if (r < 0)
 		return show_fail(path, r);
 	progress_begin(&x->progress, x->o, vfs_file_size(c.f));

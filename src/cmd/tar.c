@@ -4,6 +4,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -243,7 +244,7 @@ add(struct tar *t, const char *path, const struct vfs_attr *a)
 	    archive_entry_hardlink(e) == NULL && a->st.st_size > 0;
 	/* Opened before the header promises anything. */
 	if (has_data) {
-		r = vfs_open(t->vfs, a->st.st_ino, 0, &f);
+		r = vfs_open(t->vfs, a->st.st_ino, O_RDONLY, 0, &f);
 		if (r < 0) {
 			r = not_all(t, path, "left out", r);
 			r = r < 0 ? r : 1;

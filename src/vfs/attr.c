@@ -7,9 +7,11 @@
 #include "base/num.h"
 #include "pbs/pxar.h"
 #include "vfs/archive.h"
+#include "vfs/current.h"
 #include "vfs/gen.h"
 #include "vfs/links.h"
 #include "vfs/node.h"
+#include "vfs/notes.h"
 #include "vfs/root.h"
 #include "vfs/vfs_priv.h"
 
@@ -91,6 +93,53 @@ fill_generated(struct vfs *v, const struct node *n, struct vfs_attr *ret)
 	return 0;
 }
 
+static mode_t
+mode_of_dir(const struct nodes *t, const struct node *n)
+{
+	if (!t->writable)
+		return S_IFDIR | 0555;
+	switch (n->kind) {
+	case NODE_NS_DIR:
+	case NODE_TYPE:
+	case NODE_GROUP:
+	case NODE_SNAP:		/* its xattrs */
+		return S_IFDIR | 0755;
+	default:
+		return S_IFDIR | 0555;
+	}
+}
+
+static void
+fill_notes(struct vfs *v, const struct node *n, struct vfs_attr *ret)
+{
+	uint64_t size;
+
+	ret->st.st_mode = S_IFREG | 0644;
+	ret->stable = false;
+	if (notes_size(v, n->ino, &size) == 1)
+		ret->st.st_size = (off_t)size;
+}
+
+/* What may change while the kernel waits for the answer to something else. */
+static bool
+is_lasting(const struct nodes *t, const struct node *n)
+{
+	return !t->writable || (n->kind != NODE_LATEST &&
+	    n->kind != NODE_NOTES && (n->kind != NODE_FILE ||
+	    n->archive_kind != ARCHIVE_MANIFEST));
+}
+
+static int
+getattr_current(struct vfs *v, const struct node *n, unsigned flags,
+    struct vfs_attr *ret)
+{
+	struct current c;
+	int r;
+
+	r = current_of(v, n, &c);
+	return r < 0 ? r : current_getattr(v, &c, flags, ret);
+}
+
 int
 attr_node(struct vfs *v, struct nodes *t, struct node *n, unsigned flags,
     struct vfs_attr *ret)
@@ -98,8 +147,11 @@ attr_node(struct vfs *v, struct nodes *t, struct node *n, unsigned flags,
 	uint64_t size;
 	int r;
 
+	if (n->kind == NODE_CURRENT)
+		return getattr_current(v, n, flags, ret);
 	memset(ret, 0, sizeof(*ret));
 	ret->stable = true;
+	ret->lasting = is_lasting(t, n);
 	ret->st.st_ino = n->ino;
 	ret->st.st_nlink = 1;
 	ret->st.st_uid = v->uid;
@@ -112,7 +164,7 @@ attr_node(struct vfs *v, struct nodes *t, struct node *n, unsigned flags,
 	}
 	switch (attr_type(n)) {
 	case S_IFDIR:
-		ret->st.st_mode = S_IFDIR | 0555;
+		ret->st.st_mode = mode_of_dir(t, n);
 		r = node_is_archive(n) ? fill_root(v, t, n, flags, ret) : 0;
 		if (r < 0)
 			return r;
@@ -127,6 +179,8 @@ attr_node(struct vfs *v, struct nodes *t, struct node *n, unsigned flags,
 		ret->st.st_size = size != NODE_SIZE_UNKNOWN ? size_of(size) : 0;
 		break;
 	}
+	if (n->kind == NODE_NOTES && t->writable)
+		fill_notes(v, n, ret);
 	if (n->kind == NODE_CTL_FILE) {
 		r = fill_generated(v, n, ret);
 		if (r < 0)
@@ -150,6 +204,7 @@ attr_entry(struct vfs *v, struct archive *a, const struct node *n,
 
 	memset(ret, 0, sizeof(*ret));
 	ret->stable = true;
+	ret->lasting = true;
 	if (!archive_has(a, e->pos))
 		return archive_error(a, -EBADMSG);
 	st->st_ino = archive_base(a) + e->pos;
@@ -202,9 +257,13 @@ getattr_entry(struct vfs *v, const struct place *p, unsigned flags,
 int
 vfs_getattr(struct vfs *v, uint64_t ino, unsigned flags, struct vfs_attr *ret)
 {
+	struct current c;
 	struct place p;
 	int r;
 
+	r = current_find(v, ino, &c);
+	if (r != 0)
+		return r < 0 ? r : current_getattr(v, &c, flags, ret);
 	r = place_find(v, ino, &p);
 	if (r < 0)
 		return r;

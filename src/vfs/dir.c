@@ -8,12 +8,15 @@
 #include "base/log.h"
 #include "base/num.h"
 #include "base/str.h"
+#include "draft/draft.h"
 #include "pbs/pxar.h"
 #include "vfs/archive.h"
+#include "vfs/current.h"
 #include "vfs/dircache.h"
 #include "vfs/ino.h"
 #include "vfs/links.h"
 #include "vfs/node.h"
+#include "vfs/notes.h"
 #include "vfs/outage.h"
 #include "vfs/vfs_priv.h"
 
@@ -70,23 +73,41 @@ check_dir(struct vfs *v, const struct place *p, unsigned flags)
 	return node_is_dir(p->node) ? 0 : -ENOTDIR;
 }
 
+/* Being opened for writing makes notes exist. */
+static bool
+is_there(struct vfs *v, const struct node *n)
+{
+	uint64_t size;
+
+	return node_is_shown(n) || notes_size(v, n->ino, &size) == 1;
+}
+
 static int
 lookup(struct vfs *v, uint64_t parent, const char *name, unsigned flags,
     struct vfs_attr *ret)
 {
+	struct current c;
 	struct node *n;
 	struct place p;
 	uint64_t up;
 	int r;
 
-	if (streq(name, "."))
-		return vfs_getattr(v, parent, flags, ret);
-	if (streq(name, "..")) {
-		r = vfs_parent(v, parent, flags & VFS_NOWAIT, &up);
-		return r < 0 ? r : vfs_getattr(v, up, flags, ret);
-	}
 	if (strlen(name) > VFS_NAME_MAX)
 		return -ENAMETOOLONG;
+	r = current_find(v, parent, &c);
+	if (r < 0)
+		return r;
+	/* Only who has a number from elsewhere, as NFS, asks for these. */
+	if (streq(name, ".") || streq(name, "..")) {
+		if (r == 1 && (name[1] == '.' || c.ino != draft_root(c.draft)))
+			return -ESTALE;
+		up = parent;
+		r = name[1] == '.' ? vfs_parent(v, parent, flags & VFS_NOWAIT,
+		    &up) : 0;
+		return r < 0 ? r : vfs_getattr(v, up, flags, ret);
+	}
+	if (r == 1)
+		return current_lookup(v, &c, name, flags, ret);
 	r = place_find(v, parent, &p);
 	if (r < 0)
 		return r;
@@ -98,7 +119,8 @@ lookup(struct vfs *v, uint64_t parent, const char *name, unsigned flags,
 		goto out;
 	}
 	n = node_child(p.node, name);
-	r = n != NULL ? attr_node(v, p.nodes, n, flags, ret) : -ENOENT;
+	r = n != NULL && is_there(v, n) ?
+	    attr_node(v, p.nodes, n, flags, ret) : -ENOENT;
 out:
 	place_fini(&p);
 	return r;
@@ -146,6 +168,8 @@ vfs_is_snapshot(struct vfs *v, uint64_t ino)
 	struct place p;
 	bool is;
 
+	if (vfs_is_current(v, ino))
+		return true;
 	if (place_find(v, ino, &p) < 0)
 		return false;
 	is = node_snap(p.node) != NULL;
@@ -158,9 +182,12 @@ struct vfs_dir {
 	struct place place;
 	/* In the hierarchy: children in the order of their cookies. */
 	struct node **order;		/* owned */
+	size_t n_order;
 	/* In an archive. */
 	struct archive *archive;	/* shared */
 	struct pxar_dir *table;		/* shared */
+	/* In an open snapshot. */
+	struct draft_dir *draft;	/* owned */
 };
 
 /* The number without its domain: stable, unique, and 63 bits are enough for
@@ -184,7 +211,7 @@ static int
 open_nodes(struct vfs_dir *d, unsigned flags)
 {
 	struct node *n = d->place.node;
-	uint32_t i;
+	size_t i;
 	int r;
 
 	if (n->kind == NODE_SNAP) {
@@ -198,8 +225,9 @@ open_nodes(struct vfs_dir *d, unsigned flags)
 	if (d->order == NULL)
 		return -ENOMEM;
 	for (i = 0; i < n->n_children; i++)
-		d->order[i] = &n->children[i];
-	qsort(d->order, n->n_children, sizeof(*d->order), by_cookie);
+		if (is_there(d->v, &n->children[i]))
+			d->order[d->n_order++] = &n->children[i];
+	qsort(d->order, d->n_order, sizeof(*d->order), by_cookie);
 	return 0;
 }
 
@@ -221,15 +249,25 @@ int
 vfs_opendir(struct vfs *v, uint64_t ino, unsigned flags, struct vfs_dir **ret)
 {
 	struct vfs_dir *d = calloc(1, sizeof(*d));
+	struct current c;
 	int r;
 
 	if (d == NULL)
 		return -ENOMEM;
 	d->v = v;
-	r = place_find(v, ino, &d->place);
+	r = current_find(v, ino, &c);
+	if (r == 1)
+		r = draft_opendir(c.draft, c.ino, flags & VFS_NOWAIT,
+		    &d->draft);
+	else if (r == 0)
+		r = place_find(v, ino, &d->place);
 	if (r < 0) {
 		free(d);
 		return r;
+	}
+	if (d->draft != NULL) {
+		*ret = d;
+		return 0;
 	}
 	r = check_dir(v, &d->place, flags);
 	if (r == 0)
@@ -248,6 +286,8 @@ vfs_closedir(struct vfs_dir *d)
 {
 	if (d == NULL)
 		return;
+	if (d->draft != NULL)
+		draft_closedir(d->draft);
 	dircache_put(d->v->dirs, d->table);
 	archive_unref(d->archive);
 	free(d->order);
@@ -259,9 +299,10 @@ static int
 readdir_nodes(struct vfs_dir *d, uint64_t cookie, bool want_attr,
     unsigned flags, vfs_readdir_fn *fn, void *arg)
 {
-	size_t lo = 0, hi = d->place.node->n_children, mid, first;
+	size_t lo = 0, hi = d->n_order, mid, first;
 	struct vfs_dirent e;
 	struct vfs_attr attr;
+	struct current c;
 	struct node *n;
 	int r;
 
@@ -272,7 +313,7 @@ readdir_nodes(struct vfs_dir *d, uint64_t cookie, bool want_attr,
 		else
 			lo = mid + 1;
 	}
-	for (first = lo; lo < d->place.node->n_children; lo++) {
+	for (first = lo; lo < d->n_order; lo++) {
 		n = d->order[lo];
 		e.name = n->name;
 		e.ino = vfs_number(d->v, n->ino);
@@ -288,7 +329,11 @@ readdir_nodes(struct vfs_dir *d, uint64_t cookie, bool want_attr,
 			if (r == 0) {
 				e.type = attr.st.st_mode & S_IFMT;
 				e.attr = &attr;
+				e.ino = attr.st.st_ino;
 			}
+		} else if (n->kind == NODE_CURRENT &&
+		    current_of(d->v, n, &c) == 0) {
+			e.ino = vfs_number(d->v, c.ino);
 		}
 		if (fn(arg, &e) != 0)
 			return 0;
@@ -367,10 +412,37 @@ readdir_table(struct vfs_dir *d, uint64_t cookie, bool want_attr,
 	return 0;
 }
 
+/* Attributes would count references, of which those that do not fit into an
+ * answer had to be given back again: who wants them asks by name. */
+struct passing {
+	struct vfs *v;
+	vfs_readdir_fn *fn;
+	void *arg;
+};
+
+static int
+pass_entry(void *arg, const struct draft_dirent *de)
+{
+	const struct passing *p = arg;
+	struct vfs_dirent e = {
+	    .name = de->name,
+	    .ino = vfs_number(p->v, de->ino),
+	    .cookie = de->cookie,
+	    .type = de->type,
+	};
+
+	return p->fn(p->arg, &e);
+}
+
 int
 vfs_readdir(struct vfs_dir *d, uint64_t cookie, bool want_attr,
     unsigned flags, vfs_readdir_fn *fn, void *arg)
 {
+	struct passing p = {.v = d->v, .fn = fn, .arg = arg};
+
+	if (d->draft != NULL)
+		return draft_readdir(d->draft, cookie, flags & VFS_NOWAIT,
+		    pass_entry, &p);
 	return d->table != NULL ?
 	    readdir_table(d, cookie, want_attr, flags, fn, arg) :
 	    readdir_nodes(d, cookie, want_attr, flags, fn, arg);

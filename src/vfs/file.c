@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -7,6 +8,7 @@
 #include "base/buf.h"
 #include "base/lock.h"
 #include "base/num.h"
+#include "draft/draft.h"
 #include "pbs/index.h"
 #include "pbs/manifest.h"
 #include "pbs/pxar.h"
@@ -14,8 +16,10 @@
 #include "repo/reader.h"
 #include "repo/repo.h"
 #include "vfs/archive.h"
+#include "vfs/current.h"
 #include "vfs/gen.h"
 #include "vfs/node.h"
+#include "vfs/notes.h"
 #include "vfs/outage.h"
 #include "vfs/report.h"
 #include "vfs/vfs_priv.h"
@@ -26,7 +30,7 @@
 _Static_assert(READER_IOV_MAX <= VFS_IOV_MAX, "pieces are passed on");
 
 /*
- * Open files: a range of a stream, or bytes that are all here.
+ * Open files: a range of a stream, bytes that are all here, or somebody else's.
  */
 struct vfs_file {
 	unsigned refs;			/* atomic */
@@ -37,6 +41,8 @@ struct vfs_file {
 	uint64_t size;
 	struct buf *content;		/* shared; NULL: reader */
 	bool generated;
+	struct draft_file *draft;	/* owned; NULL: finished */
+	struct notes *notes;		/* owned reference, or NULL */
 	pthread_mutex_t lock;		/* guards ahead */
 	struct readahead ahead;
 };
@@ -189,10 +195,28 @@ out:
 	return r;
 }
 
+static int
+open_place(struct vfs_file *f, const struct place *p, int oflags,
+    unsigned flags)
+{
+	bool writes = (oflags & O_ACCMODE) != O_RDONLY ||
+	    (oflags & O_TRUNC) != 0;
+
+	if (p->pos == 0 && p->node->kind == NODE_NOTES && f->v->drafts != NULL)
+		return notes_open(f->v, p->node, (oflags & O_TRUNC) != 0,
+		    flags, &f->notes);
+	if (writes)
+		return f->v->drafts != NULL ? edit_refused(p) : -EROFS;
+	return p->pos != 0 ? open_entry(f, p, flags) :
+	    open_node(f, p->node, flags);
+}
+
 int
-vfs_open(struct vfs *v, uint64_t ino, unsigned flags, struct vfs_file **ret)
+vfs_open(struct vfs *v, uint64_t ino, int oflags, unsigned flags,
+    struct vfs_file **ret)
 {
 	struct vfs_file *f = calloc(1, sizeof(*f));
+	struct current c;
 	struct place p;
 	int r;
 
@@ -206,11 +230,16 @@ vfs_open(struct vfs *v, uint64_t ino, unsigned flags, struct vfs_file **ret)
 	f->refs = 1;
 	f->v = v;
 	f->ino = ino;
-	r = place_find(v, ino, &p);
-	if (r == 0) {
-		r = p.pos != 0 ? open_entry(f, &p, flags) :
-		    open_node(f, p.node, flags);
-		place_fini(&p);
+	r = current_find(v, ino, &c);
+	if (r == 1) {
+		r = draft_open(c.draft, c.ino, oflags, flags & VFS_NOWAIT,
+		    &f->draft);
+	} else if (r == 0) {
+		r = place_find(v, ino, &p);
+		if (r == 0) {
+			r = open_place(f, &p, oflags, flags);
+			place_fini(&p);
+		}
 	}
 	if (r < 0) {
 		vfs_close(f);
@@ -226,6 +255,9 @@ vfs_close(struct vfs_file *f)
 {
 	if (f == NULL || __atomic_sub_fetch(&f->refs, 1, __ATOMIC_ACQ_REL) > 0)
 		return;
+	if (f->draft != NULL)
+		draft_close(f->draft);
+	notes_close(f->notes);
 	reader_unref(f->reader);
 	buf_unref(f->content);
 	pthread_mutex_destroy(&f->lock);
@@ -235,13 +267,27 @@ vfs_close(struct vfs_file *f)
 uint64_t
 vfs_file_size(struct vfs_file *f)
 {
-	return f->size;
+	struct vfs_attr a;
+
+	if (f->draft == NULL && f->notes == NULL)
+		return f->size;
+	return vfs_getattr(f->v, f->ino, 0, &a) == 0 ?
+	    (uint64_t)a.st.st_size : 0;
 }
 
 bool
 vfs_file_is_generated(struct vfs_file *f)
 {
 	return f->generated;
+}
+
+enum vfs_caching
+vfs_file_caching(struct vfs_file *f)
+{
+	if (f->generated || f->notes != NULL)
+		return VFS_CACHE_NOT;
+	return f->draft != NULL && atomic_load(&f->v->replaced) ?
+	    VFS_CACHE_OPEN : VFS_CACHE_KEEP;
 }
 
 static struct vfs_file *
@@ -323,6 +369,24 @@ read_content(struct vfs_file *f, uint64_t off, size_t len, vfs_read_fn *fn,
 	buf_unref(content);
 }
 
+static void
+read_notes(struct vfs_file *f, uint64_t off, size_t len, vfs_read_fn *fn,
+    void *arg)
+{
+	struct iovec iov;
+	struct buf *b;
+	int r;
+
+	r = notes_read(f->notes, off, len, &b);
+	if (r < 0) {
+		fn(arg, r, NULL, 0);
+		return;
+	}
+	iov = (struct iovec){b->data, b->len};
+	fn(arg, 0, &iov, b->len > 0);
+	buf_unref(b);
+}
+
 void
 vfs_read(struct vfs_file *f, uint64_t off, size_t len, vfs_read_fn *fn,
     void *arg)
@@ -330,6 +394,14 @@ vfs_read(struct vfs_file *f, uint64_t off, size_t len, vfs_read_fn *fn,
 	struct read *rd;
 	int r;
 
+	if (f->draft != NULL) {
+		draft_read(f->draft, off, len, fn, arg);
+		return;
+	}
+	if (f->notes != NULL) {
+		read_notes(f, off, len, fn, arg);
+		return;
+	}
 	if (off >= f->size || len == 0) {
 		fn(arg, 0, NULL, 0);
 		return;
@@ -447,14 +519,17 @@ vfs_read_wait(struct vfs_file *f, void *p, size_t len, uint64_t off)
 int
 vfs_seek(struct vfs_file *f, uint64_t off, int whence, uint64_t *ret)
 {
-	uint64_t end;
+	uint64_t end, size;
 	int r;
 
 	if (whence != SEEK_DATA && whence != SEEK_HOLE)
 		return -EINVAL;
-	if (off >= f->size)
+	if (f->draft != NULL)
+		return draft_seek(f->draft, off, whence, ret);
+	size = vfs_file_size(f);
+	if (off >= size)
 		return -ENXIO;
-	while (off < f->size && f->reader != NULL) {
+	while (off < size && f->reader != NULL) {
 		/* Where it ends may be a million chunks away. */
 		r = reader_hole(f->reader, f->begin + off, NULL);
 		if (r >= 0 && (r == 1) == (whence == SEEK_HOLE)) {
@@ -470,6 +545,33 @@ vfs_seek(struct vfs_file *f, uint64_t off, int whence, uint64_t *ret)
 	if (whence == SEEK_DATA && f->reader != NULL)
 		return -ENXIO;
 	/* There is a hole after the end of every file. */
-	*ret = whence == SEEK_DATA ? off : f->size;
+	*ret = whence == SEEK_DATA ? off : size;
 	return 0;
+}
+
+int
+vfs_write(struct vfs_file *f, const void *p, size_t len, uint64_t off,
+    unsigned flags)
+{
+	if (f->draft != NULL)
+		return draft_write(f->draft, p, len, off, flags & VFS_NOWAIT);
+	return f->notes != NULL ? notes_write(f->notes, p, len, off) : -EBADF;
+}
+
+int
+vfs_flush(struct vfs_file *f, unsigned flags)
+{
+	if (f->draft != NULL)
+		return draft_flush(f->draft);
+	return f->notes != NULL ? notes_flush(f->notes, flags) : 0;
+}
+
+int
+vfs_fallocate(struct vfs_file *f, int mode, uint64_t off, uint64_t len,
+    unsigned flags)
+{
+	if (f->draft != NULL)
+		return draft_fallocate(f->draft, mode, off, len,
+		    flags & VFS_NOWAIT);
+	return f->notes != NULL ? -EOPNOTSUPP : -EBADF;
 }

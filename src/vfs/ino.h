@@ -26,6 +26,12 @@ ino_is_hier(uint64_t ino)
 	return (ino & INO_HIER) != 0;
 }
 
+static inline bool
+ino_is_draft(uint64_t ino)
+{
+	return ino >> 62 == 1;
+}
+
 /* Somebody who wants numbers: one for the hierarchy, span for an archive. */
 struct ino_claim {
 	uint64_t first;		/* the answer */

@@ -157,6 +157,12 @@ node_is_archive(const struct node *n)
 }
 
 bool
+node_is_shown(const struct node *n)
+{
+	return n->kind != NODE_NOTES || n->file != NULL;
+}
+
+bool
 node_is_dir(const struct node *n)
 {
 	switch (n->kind) {
@@ -164,6 +170,7 @@ node_is_dir(const struct node *n)
 	case NODE_NS_DIR:
 	case NODE_TYPE:
 	case NODE_GROUP:
+	case NODE_CURRENT:
 	case NODE_SNAP:
 	case NODE_CTL:
 		return true;

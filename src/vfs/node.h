@@ -25,10 +25,12 @@ enum node_kind {
 	NODE_NS_DIR,		/* "ns" */
 	NODE_TYPE,		/* "host", "vm", "ct" */
 	NODE_GROUP,
+	NODE_CURRENT,		/* the open snapshot; what is in it has numbers
+				 * of its own */
 	NODE_SNAP,
 	NODE_LATEST,		/* symlink */
 	NODE_OWNER,
-	NODE_NOTES,
+	NODE_NOTES,		/* if writable always there: see node_is_shown */
 	NODE_FILE,		/* a file of a snapshot */
 	NODE_CTL,		/* ".pbs3fs" */
 	NODE_CTL_FILE,
@@ -49,7 +51,8 @@ struct node {
 	int64_t mtime;
 	union {
 		const struct tree_ns *ns;
-		const struct tree_group *group;	/* NODE_GROUP, NODE_LATEST */
+		const struct tree_group *group;	/* NODE_GROUP, _CURRENT,
+						 * _LATEST */
 		const struct tree_snap *snap;
 		const struct tree_file *file;	/* NODE_OWNER, _NOTES, _FILE */
 	};
@@ -89,15 +92,23 @@ struct nodes {
 	size_t n_archives;
 	uint64_t bytes;		/* logical size, estimated from the listing */
 	int64_t since;		/* the first listing: the time of what has none */
+	bool writable;
+};
+
+enum nodes_flags {
+	NODES_ALL = 1,		/* unfinished snapshots, too */
+	NODES_WRITABLE = 2,	/* with current/, and all directories in which
+				 * something can be made */
 };
 
 /**
- * nodes_build(t, all, old, ret):
- * all: unfinished snapshots too.  What was in old under the same path keeps its
- * number and what is known of it; a file that was replaced gets another number,
- * an archive another range.  old may be NULL.
+ * nodes_build(t, flags, old, ret):
+ * What was in old under the same path keeps its number and what is known of it;
+ * a file that was replaced gets another number, an archive another range.  So
+ * do notes, unless they can be written: then who writes them holds on to the
+ * number.  old may be NULL.
  */
-int nodes_build(struct tree *t, bool all, struct nodes *old,
+int nodes_build(struct tree *t, unsigned flags, struct nodes *old,
     struct nodes **ret);
 struct nodes *nodes_ref(struct nodes *t);
 void nodes_unref(struct nodes *t);
@@ -118,6 +129,8 @@ struct node_archive *nodes_archive(const struct nodes *t, uint64_t ino);
 void node_path(const struct node *n, struct str *out);
 /** node_snap(n): the snapshot that n is or lies in, or NULL. */
 const struct tree_snap *node_snap(const struct node *n);
+/** node_is_shown(n): notes that a group does not have are not. */
+bool node_is_shown(const struct node *n);
 /** node_is_dir(n): for an archive without a key this is false. */
 bool node_is_dir(const struct node *n);
 bool node_is_archive(const struct node *n);

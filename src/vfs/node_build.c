@@ -253,6 +253,11 @@ add_snaps(struct nodes *t, struct node *group, bool all)
 		n->snap = &g->snaps[i];
 		group->mtime = MAX(group->mtime, g->snaps[i].time);
 	}
+	if (t->writable) {
+		n = kids_add(&k, NODE_CURRENT, "current", group->mtime);
+		if (n != NULL)
+			n->group = g;
+	}
 	if (latest != NULL) {
 		n = kids_add(&k, NODE_LATEST, "latest", latest->time);
 		if (n != NULL) {
@@ -267,11 +272,13 @@ add_snaps(struct nodes *t, struct node *group, bool all)
 			atomic_store(&n->size, g->owner->size);
 		}
 	}
-	if (g->notes != NULL) {
-		n = kids_add(&k, NODE_NOTES, "notes", g->notes->mtime);
+	if (g->notes != NULL || t->writable) {
+		n = kids_add(&k, NODE_NOTES, "notes",
+		    g->notes != NULL ? g->notes->mtime : 0);
 		if (n != NULL) {
 			n->file = g->notes;
-			atomic_store(&n->size, g->notes->size);
+			atomic_store(&n->size,
+			    g->notes != NULL ? g->notes->size : 0);
 		}
 	}
 	r = kids_finish(&k, group);
@@ -315,25 +322,38 @@ add_ctl(struct node *ctl, int64_t now)
 	return kids_finish(&k, ctl);
 }
 
+static unsigned
+depth_of(const struct tree_ns *ns)
+{
+	unsigned d = 0;
+
+	for (; ns->parent != NULL; ns = ns->parent)
+		d++;
+	return d;
+}
+
 /* One namespace: its types and, if it has children, its "ns". */
 static int
 add_ns(struct nodes *t, struct node *n, bool all)
 {
 	const struct tree_ns *ns = n->ns;
 	struct kids k = {0};
+	bool has[BACKUP_TYPES] = {false};
 	struct node *c;
 	size_t i, end;
 	int r;
 
-	if (ns->n_children > 0) {
+	if (ns->n_children > 0 || (t->writable && depth_of(ns) < NS_DEPTH_MAX)) {
 		c = kids_add(&k, NODE_NS_DIR, "ns", 0);
 		if (c != NULL)
 			c->ns = ns;
 	}
 	for (i = 0; i < ns->n_groups; i++)
-		if (i == 0 || ns->groups[i].type != ns->groups[i - 1].type) {
+		has[ns->groups[i].type] = true;
+	for (i = 0; i < BACKUP_TYPES; i++)
+		if (has[i] || t->writable) {
 			c = kids_add(&k, NODE_TYPE,
-			    backup_type_name(ns->groups[i].type), 0);
+			    backup_type_name((enum backup_type)i), 0);
 			if (c != NULL)
 				c->ns = ns;
 		}
@@ -421,7 +441,7 @@ fill_archives(struct nodes *t)
 }
 
 int
-nodes_build(struct tree *tree, bool all, struct nodes *old,
+nodes_build(struct tree *tree, unsigned flags, struct nodes *old,
     struct nodes **ret)
 {
 	struct nodes *t = calloc(1, sizeof(*t));
@@ -430,6 +450,7 @@ nodes_build(struct tree *tree, bool all, struct nodes *old,
 	if (t == NULL)
 		return -ENOMEM;
 	t->refs = 1;
+	t->writable = (flags & NODES_WRITABLE) != 0;
 	t->tree = tree_ref(tree);
 	/* Not that of each listing, or every refresh would change something. */
 	t->since = old != NULL ? old->since : tree->listed_at;
@@ -440,7 +461,7 @@ nodes_build(struct tree *tree, bool all, struct nodes *old,
 	t->root->kind = NODE_NS;
 	t->root->ns = tree->root;
 	atomic_store(&t->root->size, NODE_SIZE_UNKNOWN);
-	r = add_all(t, all);
+	r = add_all(t, (flags & NODES_ALL) != 0);
 	if (r < 0)
 		goto err;
 	if (t->n_archives > 0) {

@@ -58,16 +58,18 @@ counterpart(struct node *n, struct nodes *old)
 }
 
 static bool
-same_content(const struct node *a, const struct node *b)
+same_content(const struct nodes *t, const struct node *a,
+    const struct node *b)
 {
 	const struct tree_snap *x, *y;
 
 	if (a->kind != b->kind)
 		return false;
 	switch (a->kind) {
+	case NODE_NOTES:
+		return t->writable || node_same_file(a, b);
 	case NODE_FILE:
 	case NODE_OWNER:
-	case NODE_NOTES:
 		return node_same_file(a, b);
 	case NODE_LATEST:
 		x = tree_latest(a->group);
@@ -113,7 +115,7 @@ number_nodes(struct numbering *x, struct nodes *old)
 		if (o == NULL)
 			continue;
 		c[i].salt = o->salt;
-		if (!same_content(x->order[i], o)) {
+		if (!same_content(x->t, x->order[i], o)) {
 			/* Who has the old one open goes on filling the
 			 * kernel's pages of its number. */
 			c[i].salt++;

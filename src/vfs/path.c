@@ -6,9 +6,11 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "draft/draft.h"
 #include "pbs/pxar.h"
 #include "repo/tree.h"
 #include "vfs/archive.h"
+#include "vfs/current.h"
 #include "vfs/dircache.h"
 #include "vfs/node.h"
 #include "vfs/vfs_priv.h"
@@ -128,16 +130,12 @@ out:
 	return r == -EBADMSG || r == -ENOENT ? -ESTALE : r;
 }
 
-int
-vfs_parent(struct vfs *v, uint64_t ino, unsigned flags, uint64_t *ret)
+static int
+parent_of(struct vfs *v, uint64_t ino, unsigned flags, uint64_t *ret)
 {
 	struct place p;
 	int r;
 
-	if (ino == VFS_ROOT || ino == v->root) {
-		*ret = VFS_ROOT;
-		return 0;
-	}
 	r = place_find(v, ino, &p);
 	if (r < 0)
 		return r;
@@ -147,6 +145,24 @@ vfs_parent(struct vfs *v, uint64_t ino, unsigned flags, uint64_t *ret)
 		*ret = p.node->parent != NULL ? p.node->parent->ino :
 		    p.node->ino;
 	place_fini(&p);
+	return r;
+}
+
+int
+vfs_parent(struct vfs *v, uint64_t ino, unsigned flags, uint64_t *ret)
+{
+	struct current c;
+	int r;
+
+	if (ino == VFS_ROOT || ino == v->root) {
+		*ret = VFS_ROOT;
+		return 0;
+	}
+	r = current_find(v, ino, &c);
+	if (r == 1)
+		r = current_parent(v, &c, flags, ret);
+	else if (r == 0)
+		r = parent_of(v, ino, flags, ret);
 	if (r == 0)
 		*ret = vfs_number(v, *ret);
 	return r;
@@ -191,9 +207,14 @@ entry_link(struct vfs *v, const struct place *p, unsigned flags,
 int
 vfs_readlink(struct vfs *v, uint64_t ino, unsigned flags, struct buf **ret)
 {
+	struct current c;
 	struct place p;
 	int r;
 
+	r = current_find(v, ino, &c);
+	if (r != 0)
+		return r < 0 ? r : draft_readlink(c.draft, c.ino,
+		    flags & VFS_NOWAIT, ret);
 	r = place_find(v, ino, &p);
 	if (r < 0)
 		return r;
@@ -217,6 +238,8 @@ follow_latest(struct vfs *v, uint64_t dir, uint64_t ino, unsigned flags,
 	bool latest;
 	int r;
 
+	if (vfs_is_current(v, ino))
+		return 0;
 	r = place_find(v, ino, &p);
 	if (r < 0)
 		return r;
@@ -247,9 +270,9 @@ vfs_resolve(struct vfs *v, const char *path, unsigned flags,
 	r = vfs_getattr(v, dir, flags, ret);
 	for (name = strtok_r(copy, "/", &save); r == 0 && name != NULL;
 	    name = strtok_r(NULL, "/", &save)) {
-		if (!S_ISDIR(ret->st.st_mode))
-			return -ENOTDIR;
-		r = vfs_lookup(v, dir, name, flags, ret);
+		r = S_ISDIR(ret->st.st_mode) ?
+		    vfs_lookup(v, dir, name, flags, ret) : -ENOTDIR;
+		vfs_forget(v, dir, 1);
 		if (r == 0 && S_ISLNK(ret->st.st_mode))
 			r = follow_latest(v, dir, ret->st.st_ino, flags, ret);
 		dir = ret->st.st_ino;

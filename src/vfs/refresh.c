@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/lock.h"
+#include "draft/draft.h"
 #include "repo/repo.h"
 #include "repo/tree.h"
 #include "vfs/node.h"
@@ -35,6 +36,14 @@ diff_names(struct vfs *v, const struct node *a, const struct node *b)
 	int r;
 
 	while (i < a->n_children || j < b->n_children) {
+		if (i < a->n_children && !node_is_shown(&a->children[i])) {
+			i++;
+			continue;
+		}
+		if (j < b->n_children && !node_is_shown(&b->children[j])) {
+			j++;
+			continue;
+		}
 		if (i == a->n_children)
 			r = 1;
 		else if (j == b->n_children)
@@ -55,8 +64,26 @@ diff_names(struct vfs *v, const struct node *a, const struct node *b)
 	return differ;
 }
 
+/* What an unchanged open snapshot shows has changed with the latest one; the
+ * kernel drops all names below with its own. */
 static void
-diff(struct vfs *v, struct nodes *old, struct nodes *now)
+tell_current(struct vfs *v, const struct node *a, const struct node *b)
+{
+	const struct tree_snap *was, *is;
+
+	if (b->kind != NODE_GROUP || node_child(b, "current") == NULL)
+		return;
+	was = tree_latest(a->group);
+	is = tree_latest(b->group);
+	if ((was == NULL) == (is == NULL) &&
+	    (was == NULL || was->time == is->time))
+		return;
+	atomic_store(&v->replaced, true);
+	tell_entry(v, b, "current");
+}
+
+static void
+diff(struct vfs *v, struct nodes *old, struct nodes *now, bool replaced)
 {
 	struct node *b;
 	const struct node *a;
@@ -66,38 +93,50 @@ diff(struct vfs *v, struct nodes *old, struct nodes *now)
 		a = nodes_find(old, b->ino);
 		if (a == NULL || a->kind != b->kind)
 			continue;
+		if (replaced)
+			tell_current(v, a, b);
 		if (diff_names(v, a, b) || a->mtime != b->mtime)
 			tell_inode(v, b);
 	}
 }
 
-static int
-refresh(struct vfs *v, struct repo_changes *ret)
+int
+vfs_show(struct vfs *v, bool replaced)
 {
 	struct nodes *old, *now;
 	struct tree *tree;
-	int r;
+	int r = 0;
 
-	r = repo_refresh(v->repo, ret);
-	if (r < 0)
-		return r;
-	old = vfs_nodes(v);
-	tree = repo_tree(v->repo);
-	r = nodes_build(tree, v->opts.all, old, &now);
-	tree_unref(tree);
-	if (r < 0) {
-		nodes_unref(old);
-		return r;
-	}
 	{
-		LOCK(&v->lock);
-		nodes_unref(v->nodes);
-		v->nodes = nodes_ref(now);
+		LOCK(&v->renew);
+		tree = repo_tree(v->repo);
+		old = vfs_nodes(v);
+		now = NULL;
+		if (tree != old->tree)
+			r = nodes_build(tree, (v->opts.all ? NODES_ALL : 0) |
+			    (v->drafts != NULL ? NODES_WRITABLE : 0), old,
+			    &now);
+		tree_unref(tree);
+		if (now != NULL) {
+			LOCK(&v->lock);
+			nodes_unref(v->nodes);
+			v->nodes = nodes_ref(now);
+		}
 	}
-	diff(v, old, now);
+	if (replaced && now != NULL && v->drafts != NULL)
+		drafts_refreshed(v->drafts);
+	/* No lock is held: telling waits for who waits for an answer. */
+	if (now != NULL)
+		diff(v, old, now, replaced);
 	nodes_unref(now);
 	nodes_unref(old);
-	return 0;
+	return r;
+}
+
+int
+vfs_renew(struct vfs *v)
+{
+	return vfs_show(v, false);
 }
 
 int
@@ -107,7 +146,9 @@ vfs_refresh(struct vfs *v)
 	int r;
 
 	LOCK(&v->refresh);
-	r = refresh(v, &c);
+	r = repo_refresh(v->repo, &c);
+	if (r == 0)
+		r = vfs_show(v, true);
 	LOCK(&v->lock);
 	if (r < 0) {
 		v->refreshes.failed++;

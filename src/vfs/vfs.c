@@ -4,10 +4,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/lock.h"
 #include "base/log.h"
+#include "base/num.h"
+#include "draft/draft.h"
 #include "repo/repo.h"
 #include "repo/tree.h"
 #include "vfs/archive.h"
@@ -20,6 +23,11 @@
 #include "vfs/vfs_priv.h"
 
 _Static_assert((int)VFS_NOWAIT == (int)REPO_NOWAIT, "flags are passed down");
+
+#define OWNER_DEFAULT "root@pam"
+/* What a bucket is said to have room for, so that nobody thinks it is full. */
+#define ENDLESS ((uint64_t)1 << 50)
+#define FILES_FREE ((uint64_t)1 << 30)
 
 struct nodes *
 vfs_nodes(struct vfs *v)
@@ -91,11 +99,15 @@ find_root(struct vfs *v, const char *subdir)
 	}
 	if (attr.st.st_ino == VFS_ROOT)
 		return 0;
-	r = vfs_path(v, attr.st.st_ino, &path);
-	if (r < 0)
-		return r;
-	free(v->root_path);
-	v->root_path = path;
+	/* The reference of an inode in an open snapshot is kept.  Its path is
+	 * not needed: it is for messages about archives. */
+	if (!ino_is_draft(attr.st.st_ino)) {
+		r = vfs_path(v, attr.st.st_ino, &path);
+		if (r < 0)
+			return r;
+		free(v->root_path);
+		v->root_path = path;
+	}
 	v->root = attr.st.st_ino;
 	return 0;
 }
@@ -111,15 +123,25 @@ vfs_new(struct repo *r, const struct vfs_opts *o, struct vfs **ret)
 		return -ENOMEM;
 	v->repo = r;
 	v->opts = *o;
-	v->opts.subdir = NULL;
+	v->opts.subdir = v->opts.owner = v->opts.disk = NULL;
+	v->drafts = o->drafts;
+	LIST_INIT(&v->notes);
 	v->uid = o->set_uid ? o->uid : geteuid();
 	v->gid = o->set_gid ? o->gid : getegid();
 	e = -pthread_mutex_init(&v->lock, NULL);
 	if (e < 0)
 		goto err_v;
-	e = -pthread_mutex_init(&v->refresh, NULL);
+	e = -pthread_mutex_init(&v->renew, NULL);
 	if (e < 0)
 		goto err_lock;
+	e = -pthread_mutex_init(&v->refresh, NULL);
+	if (e < 0)
+		goto err_renew;
+	e = -ENOMEM;
+	v->owner = strdup(o->owner != NULL ? o->owner : OWNER_DEFAULT);
+	v->disk = o->disk != NULL ? strdup(o->disk) : NULL;
+	if (v->owner == NULL || (o->disk != NULL && v->disk == NULL))
+		goto err_refresh;
 	e = archives_new(&v->archives);
 	if (e < 0)
 		goto err_refresh;
@@ -136,7 +158,8 @@ vfs_new(struct repo *r, const struct vfs_opts *o, struct vfs **ret)
 	if (e < 0)
 		goto err_roots;
 	tree = repo_tree(r);
-	e = nodes_build(tree, o->all, NULL, &v->nodes);
+	e = nodes_build(tree, (o->all ? NODES_ALL : 0) |
+	    (o->drafts != NULL ? NODES_WRITABLE : 0), NULL, &v->nodes);
 	tree_unref(tree);
 	if (e < 0)
 		goto err_outages;
@@ -160,9 +183,13 @@ err_archives:
 	archives_free(v->archives);
 err_refresh:
 	pthread_mutex_destroy(&v->refresh);
+err_renew:
+	pthread_mutex_destroy(&v->renew);
 err_lock:
 	pthread_mutex_destroy(&v->lock);
 err_v:
+	free(v->owner);
+	free(v->disk);
 	free(v);
 	return e;
 }
@@ -171,6 +198,8 @@ void
 vfs_shutdown(struct vfs *v)
 {
 	repo_shutdown(v->repo);
+	if (v->drafts != NULL)
+		drafts_shutdown(v->drafts);
 }
 
 void
@@ -186,9 +215,26 @@ vfs_free(struct vfs *v)
 	archives_free(v->archives);
 	nodes_unref(v->nodes);
 	pthread_mutex_destroy(&v->refresh);
+	pthread_mutex_destroy(&v->renew);
 	pthread_mutex_destroy(&v->lock);
+	free(v->owner);
+	free(v->disk);
 	free(v->root_path);
 	free(v);
+}
+
+/* What is written goes on to the store while it comes, so the local disk is no
+ * limit to it. */
+static uint64_t
+bytes_free(const struct vfs *v)
+{
+	struct statvfs st;
+
+	if (v->disk == NULL)
+		return ENDLESS;
+	if (statvfs(v->disk, &st) < 0)
+		return 0;
+	return MIN((uint64_t)st.f_bavail * st.f_frsize, ENDLESS);
 }
 
 void
@@ -196,9 +242,14 @@ vfs_statfs(struct vfs *v, struct vfs_statfs *ret)
 {
 	struct nodes *t = vfs_nodes(v);
 
-	ret->bytes_total = t->bytes;
-	ret->bytes_free = 0;
-	ret->files = t->n_nodes;
+	memset(ret, 0, sizeof(*ret));
+	ret->read_only = v->drafts == NULL;
+	if (!ret->read_only) {
+		ret->bytes_free = bytes_free(v);
+		ret->files_free = FILES_FREE;
+	}
+	ret->bytes_total = MIN(t->bytes, ENDLESS) + ret->bytes_free;
+	ret->files = t->n_nodes + ret->files_free;
 	nodes_unref(t);
 }
 

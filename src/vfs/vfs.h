@@ -8,8 +8,9 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 
-struct repo;
 struct buf;
+struct drafts;
+struct repo;
 
 /*
  * The mounted tree over a repository, as POSIX calls; knows nothing of FUSE.
@@ -21,6 +22,11 @@ struct buf;
  * name the hierarchy (hash of the path); the others lie in the range that an
  * archive owns, at the position of the entry in it.  VFS_ROOT is the mounted
  * directory.
+ *
+ * Those of open snapshots are different: they have bit 62 alone, and are only
+ * good as long as somebody holds them.  vfs_lookup, vfs_make, vfs_link and
+ * vfs_resolve count a reference of what they return, which vfs_forget takes
+ * back; of all other numbers it takes nothing.
  *
  * Every call takes VFS_NOWAIT: then -EAGAIN instead of waiting for a store.
  * Otherwise a call waits until the repository's timeout.  Any thread.
@@ -50,6 +56,15 @@ struct vfs_opts {
 	mode_t umask;		/* taken from every mode */
 	bool all;		/* also unfinished snapshots */
 	enum vfs_links links;
+	/*
+	 * To write: the open snapshots of the same repository; borrowed.  NULL:
+	 * the tree is read-only.  uid, gid and umask above are not for what is
+	 * in them.
+	 */
+	struct drafts *drafts;
+	const char *owner;	/* of new groups; NULL: "root@pam" */
+	const char *disk;	/* a directory on the file system that gets
+				 * what is written; NULL: a store without end */
 };
 
 /** vfs_new(r, o, ret): r is borrowed.  -ENOENT, -ENOTDIR for subdir. */
@@ -66,6 +81,9 @@ struct vfs_attr {
 	 * asking for the root itself does, unless VFS_PROVISIONAL is given or
 	 * the store does not answer in a moment. */
 	bool stable;
+	/* False if a change made here may give the name another meaning, or
+	 * the number another size, before the listener hears of it. */
+	bool lasting;
 };
 
 /* -ENOENT, -ENOTDIR, -ESTALE for a number that names nothing (any more),
@@ -76,9 +94,13 @@ int vfs_getattr(struct vfs *v, uint64_t ino, unsigned flags,
     struct vfs_attr *ret);
 /** vfs_parent(v, ino, flags, ret): of a directory, for "..". */
 int vfs_parent(struct vfs *v, uint64_t ino, unsigned flags, uint64_t *ret);
-/** vfs_is_snapshot(v, ino): it is a snapshot or lies in one, so that its names
- * are those that they are until a refresh tells otherwise. */
+/** vfs_is_snapshot(v, ino): it is a snapshot or lies in one, finished or open,
+ * so that its names are those that they are until who uses this interface
+ * changes them or a refresh tells otherwise. */
 bool vfs_is_snapshot(struct vfs *v, uint64_t ino);
+/** vfs_is_current(v, ino): it lies in an open snapshot. */
+bool vfs_is_current(struct vfs *v, uint64_t ino);
+void vfs_forget(struct vfs *v, uint64_t ino, uint64_t n);
 int vfs_readlink(struct vfs *v, uint64_t ino, unsigned flags,
     struct buf **ret);
 
@@ -117,12 +139,22 @@ int vfs_readdir(struct vfs_dir *d, uint64_t cookie, bool want_attr,
  * An open file.  Reads answer from any thread.
  */
 struct vfs_file;
-int vfs_open(struct vfs *v, uint64_t ino, unsigned flags,
+/** vfs_open(v, ino, oflags, flags, ret): the access mode and O_TRUNC of open(2);
+ * O_APPEND is the caller's business. */
+int vfs_open(struct vfs *v, uint64_t ino, int oflags, unsigned flags,
     struct vfs_file **ret);
 void vfs_close(struct vfs_file *f);	/* reads under way go on */
 uint64_t vfs_file_size(struct vfs_file *f);
-/** vfs_file_is_generated(f): made at open, not worth caching (.pbs3fs). */
+/** vfs_file_is_generated(f): made at open (.pbs3fs). */
 bool vfs_file_is_generated(struct vfs_file *f);
+
+enum vfs_caching {
+	VFS_CACHE_NOT,		/* pages are wrong at once */
+	VFS_CACHE_OPEN,		/* good until it is opened again */
+	VFS_CACHE_KEEP,
+};
+/** vfs_file_caching(f): what a cache above may do with its content. */
+enum vfs_caching vfs_file_caching(struct vfs_file *f);
 
 /**
  * vfs_read(f, off, len, fn, arg):
@@ -141,12 +173,75 @@ ssize_t vfs_read_wait(struct vfs_file *f, void *p, size_t len, uint64_t off);
 /** vfs_piece_end(f, off): where the chunk that holds off ends, within the file:
  * damage at off goes no further. */
 uint64_t vfs_piece_end(struct vfs_file *f, uint64_t off);
-/** vfs_seek(f, off, whence, ret): SEEK_DATA or SEEK_HOLE; -ENXIO. */
+/** vfs_seek(f, off, whence, ret): SEEK_DATA or SEEK_HOLE; -ENXIO.  May wait. */
 int vfs_seek(struct vfs_file *f, uint64_t off, int whence, uint64_t *ret);
+
+/*
+ * Changes.  In an open snapshot all that POSIX has.  Elsewhere: directories
+ * for namespaces and groups are made and removed; making a directory in a group
+ * with a timestamp for a name publishes its open snapshot, and returns when
+ * that is done; removing one forgets the snapshot.  A group's notes can be
+ * written; what was written counts when vfs_flush returns 0.  A snapshot has
+ * user.pbs3fs.protected ("0", "1") and user.pbs3fs.notes.
+ *
+ * -EROFS below a finished snapshot, and everywhere without drafts; -EPERM for
+ * what else cannot be changed; -EXDEV from one snapshot to another.  Those of
+ * draft.h and repo/edit.h.
+ */
+enum vfs_set {		/* same values as DRAFT_SET_* */
+	VFS_SET_MODE = 1, VFS_SET_UID = 2, VFS_SET_GID = 4,
+	VFS_SET_SIZE = 8, VFS_SET_MTIME = 16, VFS_SET_MTIME_NOW = 32,
+};
+struct vfs_change {
+	unsigned set;
+	mode_t mode;		/* permission bits */
+	uid_t uid;
+	gid_t gid;
+	uint64_t size;
+	struct timespec mtime;
+};
+int vfs_setattr(struct vfs *v, uint64_t ino, const struct vfs_change *c,
+    unsigned flags, struct vfs_attr *ret);
+
+struct vfs_new {
+	mode_t mode;		/* with type; as open(2) was given it */
+	mode_t umask;
+	dev_t rdev;
+	const char *target;	/* of a symlink */
+	uid_t uid;
+	gid_t gid;
+};
+int vfs_make(struct vfs *v, uint64_t parent, const char *name,
+    const struct vfs_new *n, unsigned flags, struct vfs_attr *ret);
+int vfs_link(struct vfs *v, uint64_t ino, uint64_t parent, const char *name,
+    unsigned flags, struct vfs_attr *ret);
+int vfs_unlink(struct vfs *v, uint64_t parent, const char *name,
+    unsigned flags);
+int vfs_rmdir(struct vfs *v, uint64_t parent, const char *name,
+    unsigned flags);
+/** vfs_rename(...): how is 0, RENAME_NOREPLACE or RENAME_EXCHANGE. */
+int vfs_rename(struct vfs *v, uint64_t parent, const char *name,
+    uint64_t newparent, const char *newname, unsigned how, unsigned flags);
+/** vfs_xattr_set(...): how is 0, XATTR_CREATE or XATTR_REPLACE. */
+int vfs_xattr_set(struct vfs *v, uint64_t ino, const char *name,
+    const void *p, size_t len, int how, unsigned flags);
+int vfs_xattr_remove(struct vfs *v, uint64_t ino, const char *name,
+    unsigned flags);
+
+/** vfs_write(f, p, len, off, flags): all of it or an error. */
+int vfs_write(struct vfs_file *f, const void *p, size_t len, uint64_t off,
+    unsigned flags);
+/** vfs_flush(f, flags): at each close(2): what went wrong since the last. */
+int vfs_flush(struct vfs_file *f, unsigned flags);
+/** vfs_fsync(v, ino): a file or a directory; waits. */
+int vfs_fsync(struct vfs *v, uint64_t ino);
+int vfs_fallocate(struct vfs_file *f, int mode, uint64_t off, uint64_t len,
+    unsigned flags);
 
 struct vfs_statfs {
 	uint64_t bytes_total, bytes_free;
-	uint64_t files;
+	uint64_t files, files_free;
+	bool read_only;
 };
 void vfs_statfs(struct vfs *v, struct vfs_statfs *ret);
 
@@ -171,6 +266,10 @@ struct vfs_listener {
 void vfs_listen(struct vfs *v, const struct vfs_listener *l);
 /** vfs_refresh(v): repo_refresh, then tells the listener what changed. */
 int vfs_refresh(struct vfs *v);
+/** vfs_renew(v): the repository has a new tree that was not made through here:
+ * shows that, and tells the listener.  Changes made through here need no such
+ * call. */
+int vfs_renew(struct vfs *v);
 
 /** vfs_refreshes(v, ret): how the calls of vfs_refresh went; who has asked for
  * one by a signal sees from it when that is done. */

@@ -3,6 +3,8 @@
 #define VFS_VFS_PRIV_H
 
 #include <pthread.h>
+#include <stdatomic.h>
+#include <sys/queue.h>
 
 #include "vfs/gen.h"
 #include "vfs/vfs.h"
@@ -12,6 +14,7 @@ struct archives;
 struct dircache;
 struct node;
 struct nodes;
+struct notes;
 struct outages;
 struct pxar_entry;
 struct reports;
@@ -25,7 +28,10 @@ struct roots;
 
 struct vfs {
 	struct repo *repo;		/* borrowed */
-	struct vfs_opts opts;
+	struct vfs_opts opts;		/* strings are not kept, but: */
+	struct drafts *drafts;		/* borrowed; NULL: read-only */
+	char *owner;			/* owned: of new groups */
+	char *disk;			/* owned, or NULL */
 	uid_t uid;			/* of the hierarchy */
 	gid_t gid;
 	uint64_t root;			/* the number that VFS_ROOT stands for */
@@ -40,10 +46,15 @@ struct vfs {
 		void *arg;
 	} gens[GEN_NAMES];
 	struct vfs_listener listener;
+	/* Open snapshots may have become views of other finished ones than
+	 * whatever the kernel has pages of. */
+	atomic_bool replaced;
 	pthread_mutex_t refresh;	/* one at a time; guards no data */
+	pthread_mutex_t renew;		/* so is building nodes */
 	pthread_mutex_t lock;		/* guards what follows; for moments */
 	struct nodes *nodes;		/* shared */
 	struct vfs_refreshes refreshes;
+	LIST_HEAD(, notes) notes;	/* that are open, and their refs */
 };
 
 /** vfs_nodes(v): the present hierarchy; a reference for the caller. */
@@ -71,6 +82,22 @@ int attr_entry(struct vfs *v, struct archive *a, const struct node *n,
     const struct pxar_entry *e, unsigned flags, struct vfs_attr *ret);
 /** attr_type(n): its S_IFMT bits; a file's are known after snap_learn. */
 mode_t attr_type(const struct node *n);
+
+/* refresh.c */
+/** vfs_show(v): after a change of ours: nodes of the repository's tree.
+ * replaced: unchanged open snapshots have another finished one behind them. */
+int vfs_show(struct vfs *v, bool replaced);
+
+/* edit.c: in the hierarchy */
+int edit_mkdir(struct vfs *v, const struct place *p, const char *name,
+    unsigned flags);
+int edit_rmdir(struct vfs *v, const struct place *p, const char *name,
+    unsigned flags);
+/** edit_xattr(v, p, name, p, len, how, flags): value NULL removes it. */
+int edit_xattr(struct vfs *v, const struct place *p, const char *name,
+    const void *value, size_t len, int how, unsigned flags);
+/** edit_refused(p): why nothing can be changed there: -EROFS, -EPERM. */
+int edit_refused(const struct place *p);
 
 /* snap.c */
 /** snap_learn(v, n, flags): size and secrecy of a NODE_FILE, from the manifest

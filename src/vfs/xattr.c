@@ -4,12 +4,14 @@
 
 #include "base/buf.h"
 #include "base/str.h"
+#include "draft/draft.h"
 #include "pbs/acl.h"
 #include "pbs/manifest.h"
 #include "pbs/pxar.h"
 #include "repo/repo.h"
 #include "repo/tree.h"
 #include "vfs/archive.h"
+#include "vfs/current.h"
 #include "vfs/node.h"
 #include "vfs/vfs_priv.h"
 
@@ -167,9 +169,14 @@ vfs_xattr_get(struct vfs *v, uint64_t ino, const char *name, unsigned flags,
     struct buf **ret)
 {
 	struct pxar_entry e;
+	struct current c;
 	struct place p;
 	int r;
 
+	r = current_find(v, ino, &c);
+	if (r != 0)
+		return r < 0 ? r : draft_xattr_get(c.draft, c.ino, name,
+		    flags & VFS_NOWAIT, ret);
 	r = place_find(v, ino, &p);
 	if (r < 0)
 		return r;
@@ -242,9 +249,14 @@ vfs_xattr_list(struct vfs *v, uint64_t ino, unsigned flags, struct buf **ret)
 {
 	struct str out = {0};
 	struct pxar_entry e;
+	struct current c;
 	struct place p;
 	int r;
 
+	r = current_find(v, ino, &c);
+	if (r != 0)
+		return r < 0 ? r : draft_xattr_list(c.draft, c.ino,
+		    flags & VFS_NOWAIT, ret);
 	r = place_find(v, ino, &p);
 	if (r < 0)
 		return r;

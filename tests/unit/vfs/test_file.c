@@ -2,6 +2,7 @@
 #include "vfs/vfs.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,10 +98,10 @@ nowait_says_so_instead_of_waiting(void **state)
 	    0);
 	assert_int_equal(vfs_lookup(w.vfs, root, "big", VFS_NOWAIT, &a), 0);
 	assert_int_equal(vfs_getattr(w.vfs, file, VFS_NOWAIT, &a), 0);
-	assert_int_equal(vfs_open(w.vfs, file, VFS_NOWAIT, &f), 0);
+	assert_int_equal(vfs_open(w.vfs, file, O_RDONLY, VFS_NOWAIT, &f), 0);
 	vfs_close(f);
 	assert_int_equal(vfs_open(w.vfs, world_ino(&w, S1 "/disk.img"),
-	    VFS_NOWAIT, &f), -EAGAIN);
+	    O_RDONLY, VFS_NOWAIT, &f), -EAGAIN);
 	slow_store_set(s, &s->hold, false);
 	world_close(&w);
 }
@@ -169,7 +170,8 @@ holes_are_found(void **state)
 	snap_finish(&m, NULL);
 	free(image);
 	world_open(&w, s, NULL);
-	assert_int_equal(vfs_open(w.vfs, world_ino(&w, S1 "/d.img"), 0, &f), 0);
+	assert_int_equal(vfs_open(w.vfs, world_ino(&w, S1 "/d.img"), O_RDONLY,
+	    0, &f), 0);
 	assert_int_equal(vfs_seek(f, 0, SEEK_DATA, &at), 0);
 	assert_int_equal(at, 0);
 	assert_int_equal(vfs_seek(f, 5, SEEK_HOLE, &at), 0);
@@ -200,7 +202,7 @@ damage_costs_its_range_and_is_named(void **state)
 	world_chunk(world_big + WORLD_CHUNK, WORLD_CHUNK, key);
 	assert_int_equal(store_delete(s->s.below, keys, 1, NULL, NULL, 0), 0);
 	world_open(&w, s, NULL);
-	assert_int_equal(vfs_open(w.vfs, world_ino(&w, S1 "/disk.img"), 0,
+	assert_int_equal(vfs_open(w.vfs, world_ino(&w, S1 "/disk.img"), O_RDONLY, 0,
 	    &f), 0);
 	/* What lies before is delivered, then it fails. */
 	n = vfs_read_wait(f, p, WORLD_BIG, 100);
@@ -233,7 +235,7 @@ what_failed_for_an_outage_fails_again_at_once(void **state)
 
 	(void)state;
 	world_open(&w, s, NULL);
-	assert_int_equal(vfs_open(w.vfs, world_ino(&w, S1 "/disk.img"), 0,
+	assert_int_equal(vfs_open(w.vfs, world_ino(&w, S1 "/disk.img"), O_RDONLY, 0,
 	    &f), 0);
 	slow_store_fail(s, -ETIMEDOUT, 1000);
 	n = vfs_read_wait(f, text, 16, 2 * WORLD_CHUNK);
@@ -303,7 +305,7 @@ a_missing_payload_fails_reads_alone(void **state)
 	p = world_list(&w, S1 "/root/dir");
 	assert_string_equal(p, "below link ");
 	free(p);
-	assert_int_equal(vfs_open(w.vfs, world_ino(&w, S1 "/root/big"), 0,
+	assert_int_equal(vfs_open(w.vfs, world_ino(&w, S1 "/root/big"), O_RDONLY, 0,
 	    &f), -EIO);
 	assert_true(damage_count(repo_damage(w.repo)) > 0);
 	world_close(&w);
@@ -337,11 +339,11 @@ without_a_key_there_are_sizes_only(void **state)
 	a = world_at(&w, S1 "/root");
 	assert_int_equal(a.st.st_mode, S_IFREG | 0444);
 	assert_int_equal(a.st.st_size, mk->main.len);
-	assert_int_equal(vfs_open(w.vfs, a.st.st_ino, 0, &f), -ENOKEY);
+	assert_int_equal(vfs_open(w.vfs, a.st.st_ino, O_RDONLY, 0, &f), -ENOKEY);
 	assert_int_equal(vfs_opendir(w.vfs, a.st.st_ino, 0, &d), -ENOTDIR);
 	a = world_at(&w, S1 "/d.img");
 	assert_int_equal(a.st.st_size, WORLD_BIG);
-	assert_int_equal(vfs_open(w.vfs, a.st.st_ino, 0, &f), -ENOKEY);
+	assert_int_equal(vfs_open(w.vfs, a.st.st_ino, O_RDONLY, 0, &f), -ENOKEY);
 	world_close(&w);
 	mk_fini(mk);
 	free(mk);
@@ -375,7 +377,7 @@ status_files_are_made_when_opened(void **state)
 	assert_string_equal(p, "jello");
 	free(p);
 	assert_false(world_at(&w, ".pbs3fs/metrics").stable);
-	assert_int_equal(vfs_open(w.vfs, world_ino(&w, ".pbs3fs/errors"), 0,
+	assert_int_equal(vfs_open(w.vfs, world_ino(&w, ".pbs3fs/errors"), O_RDONLY, 0,
 	    &f), 0);
 	assert_true(vfs_file_is_generated(f));
 	assert_int_equal(vfs_file_size(f), 0);

@@ -2,6 +2,7 @@
 #include "vfs/vfs.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -178,7 +179,7 @@ a_snapshot_goes_and_open_files_stay(void **state)
 	put_snapshot(s, T2, "two");
 	world_open(&w, s, NULL);
 	ino = world_ino(&w, S2 "/root/f");
-	assert_int_equal(vfs_open(w.vfs, ino, 0, &f), 0);
+	assert_int_equal(vfs_open(w.vfs, ino, O_RDONLY, 0, &f), 0);
 	remove_snapshot(s, S2);
 	refresh(&w);
 	assert_true(was_told_entry(world_ino(&w, "host/h1"),
@@ -239,7 +240,7 @@ notes_that_change_are_another_file(void **state)
 	world_open(&w, s, NULL);
 	group = world_ino(&w, "host/h1");
 	first = world_ino(&w, "host/h1/notes");
-	assert_int_equal(vfs_open(w.vfs, first, 0, &f), 0);
+	assert_int_equal(vfs_open(w.vfs, first, O_RDONLY, 0, &f), 0);
 	slow_store_put(s, ".cnt/host/h1/notes", "second, longer\n", 15);
 	refresh(&w);
 	assert_true(was_told_entry(group, "notes"));

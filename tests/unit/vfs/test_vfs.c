@@ -2,6 +2,7 @@
 #include "vfs/vfs.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -442,8 +443,8 @@ wrong_names_are_refused(void **state)
 	name[sizeof(name) - 1] = '\0';
 	assert_int_equal(vfs_lookup(w.vfs, VFS_ROOT, name, 0, &a),
 	    -ENAMETOOLONG);
-	assert_int_equal(vfs_open(w.vfs, VFS_ROOT, 0, &f), -EISDIR);
-	assert_int_equal(vfs_open(w.vfs, world_ino(&w, S1 "/root/dir"), 0,
+	assert_int_equal(vfs_open(w.vfs, VFS_ROOT, O_RDONLY, 0, &f), -EISDIR);
+	assert_int_equal(vfs_open(w.vfs, world_ino(&w, S1 "/root/dir"), O_RDONLY, 0,
 	    &f), -EISDIR);
 	assert_int_equal(vfs_opendir(w.vfs, world_ino(&w, S1 "/disk.img"), 0,
 	    &d), -ENOTDIR);

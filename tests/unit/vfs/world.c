@@ -2,6 +2,7 @@
 #include "world.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -294,7 +295,7 @@ world_read(struct world *w, const char *path, size_t *ret_len)
 	char *p;
 	int r;
 
-	r = vfs_open(w->vfs, world_ino(w, path), 0, &f);
+	r = vfs_open(w->vfs, world_ino(w, path), O_RDONLY, 0, &f);
 	if (r < 0)
 		fail_msg("open %s: %s", path, strerror(-r));
 	size = vfs_file_size(f);
