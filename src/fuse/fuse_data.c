@@ -33,6 +33,12 @@ handle_of(const struct fuse_file_info *fi)
 	return (struct handle *)(uintptr_t)fi->fh;
 }
 
+struct vfs_file *
+data_file(const struct fuse_file_info *fi)
+{
+	return handle_of(fi)->file;
+}
+
 static struct handle *
 handle_new(struct call *c, struct vfs_file *f, struct vfs_dir *d)
 {
@@ -126,7 +132,8 @@ do_opendir(struct call *c, unsigned flags)
 	c->fi.fh = (uintptr_t)h;
 	/* The hierarchy is listed from memory, and seeing its listings tells
 	 * who is at it (provisional attributes). */
-	c->fi.cache_readdir = c->ino != VFS_ROOT && !fuse_in_hierarchy(c->ino);
+	c->fi.cache_readdir = c->ino != VFS_ROOT &&
+	    !fuse_in_hierarchy(c->ino) && !vfs_is_current(c->m->v, c->ino);
 	c->fi.keep_cache = c->fi.cache_readdir;
 	/* The opener was interrupted: nobody will release it. */
 	if (fuse_reply_open(c->req, &c->fi) == -ENOENT)
@@ -256,36 +263,54 @@ data_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	    .size = size, .off = off, .fi = *fi});
 }
 
-static int
-do_open(struct call *c, unsigned flags)
+int
+data_reply_open(struct call *c, struct vfs_file *f, const struct vfs_attr *a)
 {
-	struct vfs_file *f;
+	enum vfs_caching caching = vfs_file_caching(f);
+	struct fuse_entry_param e;
 	struct handle *h;
 	int r;
 
-	if ((c->fi.flags & O_ACCMODE) != O_RDONLY)
-		return -EROFS;
-	r = vfs_open(c->m->v, c->ino, flags, &f);
-	if (r < 0)
-		return r;
 	h = handle_new(c, f, NULL);
 	if (h == NULL) {
 		vfs_close(f);
 		return -ENOMEM;
 	}
 	c->fi.fh = (uintptr_t)h;
-	c->fi.direct_io = vfs_file_is_generated(f);
-	c->fi.keep_cache = !c->fi.direct_io;
-	if (fuse_reply_open(c->req, &c->fi) == -ENOENT)
+	c->fi.direct_io = caching == VFS_CACHE_NOT;
+	c->fi.keep_cache = caching == VFS_CACHE_KEEP;
+	c->fi.noflush = (c->fi.flags & O_ACCMODE) == O_RDONLY;
+	if (a == NULL) {
+		r = fuse_reply_open(c->req, &c->fi);
+	} else {
+		reply_fill(&e, a);
+		r = fuse_reply_create(c->req, &e, &c->fi);
+	}
+	/* Who opened it was interrupted: nobody will release it. */
+	if (r == -ENOENT) {
 		handle_close(c->m, h);
+		if (a != NULL)
+			vfs_forget(c->m->v, a->st.st_ino, 1);
+	}
 	return 0;
+}
+
+static int
+do_open(struct call *c, unsigned flags)
+{
+	struct vfs_file *f;
+	int r;
+
+	r = vfs_open(c->m->v, c->ino, c->fi.flags, flags, &f);
+	return r < 0 ? r : data_reply_open(c, f, NULL);
 }
 
 void
 data_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	call_run(&(struct call){
-	    .req = req, .fn = do_open, .ino = ino, .fi = *fi});
+	call_run(&(struct call){.req = req, .fn = do_open, .ino = ino,
+	    .fi = *fi, .writes = (fi->flags & O_ACCMODE) != O_RDONLY ||
+		(fi->flags & O_TRUNC) != 0});
 }
 
 /* On any thread: the reply goes out of the memory of the chunks. */
@@ -325,18 +350,31 @@ data_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	vfs_read(handle_of(fi)->file, (uint64_t)off, size, read_done, req);
 }
 
-void
-data_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
-    struct fuse_file_info *fi)
+static int
+do_lseek(struct call *c, unsigned flags)
 {
 	uint64_t to;
 	int r;
 
-	(void)ino;
-	r = off < 0 ? -EINVAL :
-	    vfs_seek(handle_of(fi)->file, (uint64_t)off, whence, &to);
+	/* Nothing else knows whether it would wait. */
+	if ((flags & VFS_NOWAIT) != 0 && vfs_is_current(c->m->v, c->ino))
+		return -EAGAIN;
+	r = vfs_seek(handle_of(&c->fi)->file, (uint64_t)c->off, (int)c->how,
+	    &to);
 	if (r < 0)
-		fuse_reply_err(req, call_errno(r));
-	else
-		fuse_reply_lseek(req, (off_t)to);
+		return r;
+	fuse_reply_lseek(c->req, (off_t)to);
+	return 0;
+}
+
+void
+data_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
+    struct fuse_file_info *fi)
+{
+	if (off < 0) {
+		fuse_reply_err(req, EINVAL);
+		return;
+	}
+	call_run(&(struct call){.req = req, .fn = do_lseek, .ino = ino,
+	    .off = off, .how = (unsigned)whence, .fi = *fi});
 }

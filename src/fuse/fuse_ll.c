@@ -9,9 +9,31 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 
+#define WRITE_MAX (1u << 20)
+
 /*
- * Requests about names and attributes; those on open files are in fuse_data.c.
+ * Requests about names and attributes; those on open files are in fuse_data.c,
+ * those that change something in fuse_write.c.
  */
+
+/*
+ * No write-back cache: publishing must see all that was written, and what goes
+ * wrong must be told to who writes, not to who comes later.
+ */
+static void
+init_writing(struct fuse_conn_info *conn, unsigned *want)
+{
+	/* Nobody else changes what is being written: what the kernel has of it
+	 * is right. */
+	conn->want &= ~(unsigned)(FUSE_CAP_AUTO_INVAL_DATA |
+	    FUSE_CAP_WRITEBACK_CACHE);
+	/* Default ACLs override the umask, and only we see both.  Set-id bits
+	 * go with a write. */
+	*want |= FUSE_CAP_DONT_MASK | FUSE_CAP_HANDLE_KILLPRIV |
+	    FUSE_CAP_ATOMIC_O_TRUNC;
+	if (conn->max_write > WRITE_MAX)
+		conn->max_write = WRITE_MAX;
+}
 
 static void
 ll_init(void *userdata, struct fuse_conn_info *conn)
@@ -27,6 +49,8 @@ ll_init(void *userdata, struct fuse_conn_info *conn)
 		want |= FUSE_CAP_POSIX_ACL;
 	else
 		conn->want &= ~(unsigned)FUSE_CAP_POSIX_ACL;
+	if (m->opts.writable)
+		init_writing(conn, &want);
 	conn->want |= want & conn->capable;
 	conn->time_gran = 1;
 }
@@ -74,16 +98,20 @@ ll_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 static void
 ll_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
 {
-	(void)ino;
-	(void)nlookup;
+	struct fuse_mount *m = fuse_req_userdata(req);
+
+	vfs_forget(m->v, ino, nlookup);
 	fuse_reply_none(req);
 }
 
 static void
 ll_forget_multi(fuse_req_t req, size_t n, struct fuse_forget_data *forgets)
 {
-	(void)n;
-	(void)forgets;
+	struct fuse_mount *m = fuse_req_userdata(req);
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		vfs_forget(m->v, forgets[i].ino, forgets[i].nlookup);
 	fuse_reply_none(req);
 }
 
@@ -197,97 +225,11 @@ ll_statfs(fuse_req_t req, fuse_ino_t ino)
 	st.f_bfree = s.bytes_free / 4096;
 	st.f_bavail = st.f_bfree;
 	st.f_files = s.files;
+	st.f_ffree = s.files_free;
+	st.f_favail = s.files_free;
 	st.f_namemax = 255;
-	st.f_flag = ST_RDONLY;
+	st.f_flag = s.read_only ? ST_RDONLY : 0;
 	fuse_reply_statfs(req, &st);
-}
-
-/*
- * The mount is read-only, so these come only if somebody remounts it.
- */
-static void
-ll_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
-    dev_t rdev)
-{
-	(void)parent, (void)name, (void)mode, (void)rdev;
-	fuse_reply_err(req, EROFS);
-}
-
-static void
-ll_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
-{
-	(void)parent, (void)name, (void)mode;
-	fuse_reply_err(req, EROFS);
-}
-
-static void
-ll_remove(fuse_req_t req, fuse_ino_t parent, const char *name)
-{
-	(void)parent, (void)name;
-	fuse_reply_err(req, EROFS);
-}
-
-static void
-ll_symlink(fuse_req_t req, const char *link, fuse_ino_t parent,
-    const char *name)
-{
-	(void)link, (void)parent, (void)name;
-	fuse_reply_err(req, EROFS);
-}
-
-static void
-ll_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
-    fuse_ino_t newparent, const char *newname, unsigned flags)
-{
-	(void)parent, (void)name, (void)newparent, (void)newname, (void)flags;
-	fuse_reply_err(req, EROFS);
-}
-
-static void
-ll_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
-{
-	(void)ino, (void)parent, (void)name;
-	fuse_reply_err(req, EROFS);
-}
-
-static void
-ll_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
-    struct fuse_file_info *fi)
-{
-	(void)ino, (void)attr, (void)to_set, (void)fi;
-	fuse_reply_err(req, EROFS);
-}
-
-static void
-ll_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
-    const char *value, size_t size, int flags)
-{
-	(void)ino, (void)name, (void)value, (void)size, (void)flags;
-	fuse_reply_err(req, EROFS);
-}
-
-static void
-ll_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
-    struct fuse_file_info *fi)
-{
-	(void)parent, (void)name, (void)mode, (void)fi;
-	fuse_reply_err(req, EROFS);
-}
-
-static void
-ll_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t size,
-    off_t off, struct fuse_file_info *fi)
-{
-	(void)ino, (void)p, (void)size, (void)off, (void)fi;
-	fuse_reply_err(req, EROFS);
-}
-
-static void
-ll_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
-    struct fuse_file_info *fi)
-{
-	(void)ino, (void)mode, (void)off, (void)len, (void)fi;
-	fuse_reply_err(req, EROFS);
 }
 
 const struct fuse_lowlevel_ops fuse_ll_ops = {
@@ -308,17 +250,20 @@ const struct fuse_lowlevel_ops fuse_ll_ops = {
     .read = data_read,
     .lseek = data_lseek,
     .release = data_release,
-    .mknod = ll_mknod,
-    .mkdir = ll_mkdir,
-    .unlink = ll_remove,
-    .rmdir = ll_remove,
-    .symlink = ll_symlink,
-    .rename = ll_rename,
-    .link = ll_link,
-    .setattr = ll_setattr,
-    .setxattr = ll_setxattr,
-    .removexattr = ll_remove,
-    .create = ll_create,
-    .write = ll_write,
-    .fallocate = ll_fallocate,
+    .mknod = write_mknod,
+    .mkdir = write_mkdir,
+    .create = write_create,
+    .symlink = write_symlink,
+    .link = write_link,
+    .unlink = write_unlink,
+    .rmdir = write_rmdir,
+    .rename = write_rename,
+    .setattr = write_setattr,
+    .setxattr = write_setxattr,
+    .removexattr = write_removexattr,
+    .write = write_write,
+    .flush = write_flush,
+    .fsync = write_fsync,
+    .fsyncdir = write_fsync,
+    .fallocate = write_fallocate,
 };

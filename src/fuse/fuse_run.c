@@ -19,7 +19,9 @@
 #include "base/lock.h"
 #include "base/log.h"
 
+/* Those who write may be held up by the local disk. */
 #define LOOP_THREADS 8
+#define LOOP_THREADS_WRITABLE 32
 #define READ_AHEAD_KB "4096"
 #define KICK_MS 100
 #define STUCK_MS 2000
@@ -83,6 +85,7 @@ end_refresher(struct run *x)
 	pthread_cond_broadcast(&m->changed);
 	while (!x->refresher_over && !x->over)
 		pthread_cond_wait(&m->changed, &m->lock);
+	notify_end(m, &x->over);
 }
 
 static void
@@ -155,8 +158,10 @@ control_main(void *arg)
 	for (;;) {
 		if (next_signal(x, x->asked ? STUCK_MS : -1, &sig) == 0) {
 			/* Those who still use it, and wait for a store that
-			 * says nothing, are told so. */
-			now = answered(x->m);
+			 * says nothing, are told so.  A snapshot that is being
+			 * published says nothing for long, too. */
+			now = x->m->opts.writable ? UINT64_MAX :
+			    answered(x->m);
 			if (now == before && now != UINT64_MAX)
 				vfs_shutdown(x->m->v);
 			before = now;
@@ -245,8 +250,14 @@ refresher_main(void *arg)
 {
 	struct run *x = arg;
 
+	{
+		LOCK(&x->m->lock);
+		x->m->refresher = pthread_self();
+		x->m->has_refresher = true;
+	}
 	refresher_work(x);
 	LOCK(&x->m->lock);
+	x->m->has_refresher = false;
 	x->refresher_over = true;
 	pthread_cond_broadcast(&x->m->changed);
 	return NULL;
@@ -261,11 +272,13 @@ loop(struct run *x)
 	if (config == NULL)
 		return -ENOMEM;
 	fuse_loop_cfg_set_clone_fd(config, 1);
-	fuse_loop_cfg_set_max_threads(config, LOOP_THREADS);
+	fuse_loop_cfg_set_max_threads(config, x->m->opts.writable ?
+	    LOOP_THREADS_WRITABLE : LOOP_THREADS);
 	r = fuse_session_loop_mt(x->m->se, config);
 	fuse_loop_cfg_destroy(config);
 	/* Nobody is left to wait for an answer. */
-	vfs_shutdown(x->m->v);
+	if (!x->m->opts.writable)
+		vfs_shutdown(x->m->v);
 	return r > 0 || r == -ENODEV ? 0 : r;
 }
 

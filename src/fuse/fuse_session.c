@@ -31,31 +31,6 @@ lib_log(enum fuse_log_level level, const char *fmt, va_list ap)
 	    level <= FUSE_LOG_INFO ? LOG_LVL_INFO : LOG_LVL_DEBUG, "%s", text);
 }
 
-static void
-told_entry(void *arg, uint64_t parent, const char *name)
-{
-	struct fuse_mount *m = arg;
-	int r;
-
-	r = fuse_lowlevel_notify_inval_entry(m->se, parent, name,
-	    strlen(name));
-	if (r < 0 && r != -ENOENT)
-		log_debug("the kernel cannot forget %s: %s", name,
-		    strerror(-r));
-}
-
-static void
-told_inode(void *arg, uint64_t ino)
-{
-	struct fuse_mount *m = arg;
-	int r;
-
-	r = fuse_lowlevel_notify_inval_inode(m->se, ino, 0, 0);
-	if (r < 0 && r != -ENOENT)
-		log_debug("the kernel cannot forget inode %#llx: %s",
-		    (unsigned long long)ino, strerror(-r));
-}
-
 static int
 make_args(const struct fuse_mount_opts *o, struct fuse_args *args)
 {
@@ -68,7 +43,7 @@ make_args(const struct fuse_mount_opts *o, struct fuse_args *args)
 		name = NULL;
 		return -ENOMEM;
 	}
-	bad = fuse_opt_add_opt(&opts, "ro") |
+	bad = fuse_opt_add_opt(&opts, o->writable ? "rw" : "ro") |
 	    fuse_opt_add_opt(&opts, "subtype=pbs3fs") |
 	    fuse_opt_add_opt_escaped(&opts, name);
 	if (o->allow_other)
@@ -120,6 +95,9 @@ fuse_mount_new(struct vfs *v, const char *mountpoint,
 	}
 	m->v = v;
 	m->opts = *o;
+	/* Who may write is for the kernel to decide. */
+	if (o->writable)
+		m->opts.default_permissions = true;
 	LIST_INIT(&m->handles);
 	fuse_set_log_func(lib_log);
 	m->mountpoint = strdup(mountpoint);
@@ -127,10 +105,14 @@ fuse_mount_new(struct vfs *v, const char *mountpoint,
 		r = -ENOMEM;
 		goto err;
 	}
-	r = make_args(o, &args);
+	r = make_args(&m->opts, &args);
 	if (r < 0)
 		goto err;
 	r = workq_new("fuse", POOL_THREADS, &m->pool);
+	if (r == 0)
+		r = workq_new("write", POOL_THREADS, &m->writers);
+	if (r == 0)
+		r = workq_new("notify", 1, &m->notifier);
 	if (r < 0)
 		goto err;
 	r = signals_begin(&m->signals);
@@ -152,7 +134,7 @@ fuse_mount_new(struct vfs *v, const char *mountpoint,
 	}
 	m->mounted = true;
 	vfs_listen(v, &(struct vfs_listener){
-	    .entry = told_entry, .inode = told_inode, .arg = m});
+	    .entry = notify_entry, .inode = notify_inode, .arg = m});
 	fuse_opt_free_args(&args);
 	*ret = m;
 	return 0;
@@ -171,11 +153,13 @@ fuse_mount_free(struct fuse_mount *m)
 	if (m->mounted)
 		fuse_session_unmount(m->se);
 	workq_free(m->pool);
+	workq_free(m->writers);
 	data_end(m);
-	if (m->se != NULL) {
+	if (m->se != NULL)
 		vfs_listen(m->v, &(struct vfs_listener){0});
+	workq_free(m->notifier);
+	if (m->se != NULL)
 		fuse_session_destroy(m->se);
-	}
 	signals_end(&m->signals);
 	pthread_cond_destroy(&m->changed);
 	pthread_mutex_destroy(&m->lock);
