@@ -81,11 +81,29 @@ ready(void *arg)
 	daemon_ready(&mt->daemon);
 }
 
+/* Who may only read is not told so by an error, unless it is all they want. */
 static int
-serve(struct mounting *mt)
+begin_writing(struct mounting *mt)
+{
+	struct stack *s = &mt->m.s;
+	int r;
+
+	r = stack_claim(s);
+	if (r < 0 && stack_cannot_write(r) && !s->o->rw) {
+		log_warn("%s: mounting read-only, because nothing can be "
+		    "written there\nhint: -o ro says that this is meant",
+		    s->t.name);
+		return EXIT_OK;
+	}
+	return r < 0 ? exits_of(r) : writing_open(&mt->m.w, s);
+}
+
+static int
+serve_fuse(struct mounting *mt)
 {
 	const struct options *o = mt->m.s.o;
 	struct fuse_mount_opts mount_opts = {
+	    .writable = mt->m.s.drafts != NULL,
 	    .source = mt->m.s.t.name,
 	    .fsname = o->fsname,
 	    .allow_other = o->allow_other,
@@ -95,17 +113,8 @@ serve(struct mounting *mt)
 	    .debug = o->debug,
 	    .refresh_s = (unsigned)((o->refresh + 999) / 1000),
 	};
-	int r, status;
+	int r;
 
-	status = stack_open_keys(&mt->m.s);
-	if (status == EXIT_OK)
-		status = stack_open_store(&mt->m.s);
-	if (status == EXIT_OK)
-		status = stack_open_repo(&mt->m.s, false);
-	if (status == EXIT_OK)
-		status = stack_open_vfs(&mt->m.s, true);
-	if (status != EXIT_OK)
-		return status;
 	mt->m.since = clock_real_s();
 	r = mounted_generate(&mt->m);
 	if (r == 0)
@@ -119,11 +128,39 @@ serve(struct mounting *mt)
 	return exits_of(r);
 }
 
+static int
+serve(struct mounting *mt)
+{
+	struct stack *s = &mt->m.s;
+	int status, finished;
+
+	s->write = !s->o->ro;
+	status = stack_open_keys(s);
+	if (status == EXIT_OK)
+		status = stack_open_store(s);
+	if (status == EXIT_OK)
+		status = stack_open_repo(s, false);
+	if (status == EXIT_OK && s->write)
+		status = begin_writing(mt);
+	if (status == EXIT_OK)
+		status = stack_open_vfs(s, true);
+	if (status == EXIT_OK) {
+		if (mt->m.w.s != NULL)
+			writing_show(&mt->m.w);
+		status = serve_fuse(mt);
+		finished = writing_finish(&mt->m.w);
+		status = show_worst(status, finished);
+	}
+	writing_close(&mt->m.w);
+	return status;
+}
+
 /* A daemon works in "/": what is opened later must be found from there. */
 static int
 make_absolute(struct options *o)
 {
-	char **path[] = {&o->cache, &o->ca, &o->credentials, &o->fault};
+	char **path[] = {&o->cache, &o->ca, &o->credentials, &o->fault,
+	    &o->state};
 	_cleanup_free_ char *here = NULL;
 
 	for (size_t i = 0; i < ARRAY_SIZE(path); i++) {
@@ -159,9 +196,6 @@ mount_it(struct mounting *mt, char **args)
 	r = make_absolute(o);
 	if (r < 0)
 		return show_fail("working directory", r);
-	if (!o->ro)
-		log_info("%s: mounting read-only; this version does not write",
-		    mt->m.s.t.name);
 	mt->daemon.fd = -1;
 	/* Threads do not survive a fork, so it comes before all of them. */
 	if (!o->foreground && !o->debug) {
@@ -189,8 +223,8 @@ cmd_mount(struct options *o, char **args, int n)
 	int status;
 
 	(void)n;
-	if (o->rw) {
-		log_err("rw: this version cannot write\nhint: -o ro");
+	if (o->rw && o->ro) {
+		log_err("rw and ro exclude each other");
 		return EXIT_USAGE;
 	}
 	status = mount_it(&mt, args);

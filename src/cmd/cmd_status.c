@@ -80,6 +80,46 @@ cache(const json_t *j)
 }
 
 static void
+writing(const json_t *j)
+{
+	char a[NUM_SIZE_MAX], b[NUM_SIZE_MAX], c[NUM_SIZE_MAX];
+	const json_t *w = json_object_get(j, "writing"), *g;
+	const json_t *groups = json_object_get(w, "groups");
+	size_t i;
+
+	if (!json_is_object(w))
+		return;
+	text("state", w, "state");
+	printf("%-10s %s of %s staged, %s not in the store, %" PRIu64
+	       " writers wait\n", "writing",
+	    num_format_size(a, number(w, "staged")),
+	    num_format_size(b, number(w, "limit")),
+	    num_format_size(c, number(w, "unsent")),
+	    number(w, "waiting"));
+	json_array_foreach(groups, i, g) {
+		const char *name =
+		    json_string_value(json_object_get(g, "group"));
+		const char *since =
+		    json_string_value(json_object_get(g, "since"));
+
+		if (name == NULL || since == NULL)
+			continue;
+		printf("%-10s ", i == 0 ? "changed" : "");
+		show_name(stdout, name);
+		printf(", %s staged", num_format_size(a, number(g, "staged")));
+		if (*since != '\0') {
+			fputs(", since ", stdout);
+			show_name(stdout, since);
+		}
+		if (json_is_true(json_object_get(g, "publishing")))
+			printf(", publishing: %s of %s",
+			    num_format_size(a, number(g, "done")),
+			    num_format_size(b, number(g, "total")));
+		putchar('\n');
+	}
+}
+
+static void
 messages(const json_t *j)
 {
 	const json_t *list = json_object_get(j, "messages"), *m;
@@ -118,6 +158,7 @@ print(const json_t *j)
 	    number(tree, "objects"));
 	requests(j);
 	cache(j);
+	writing(j);
 	printf("%-10s %" PRIu64 "\n", "damaged", number(j, "damaged"));
 	if (json_is_true(json_object_get(j, "offline")))
 		puts("the store cannot be reached; this is what was seen last");

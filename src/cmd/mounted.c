@@ -113,9 +113,9 @@ fuse_json(struct mounted *m)
 	struct fuse_mount_stats s;
 
 	fuse_mount_stats(m->fuse, &s);
-	return json_pack("{s:I,s:I,s:I,s:I,s:I}", "requests",
+	return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I}", "requests",
 	    (json_int_t)s.requests, "waited", (json_int_t)s.waited, "reads",
-	    (json_int_t)s.reads, "open", (json_int_t)s.open, "reading",
+	    (json_int_t)s.reads, "writes", (json_int_t)s.writes, "open", (json_int_t)s.open, "reading",
 	    (json_int_t)s.reading);
 }
 
@@ -140,7 +140,7 @@ status_json(struct mounted *m)
 	stack_counts(&m->s, &c);
 	vfs_refreshes(m->s.vfs, &r);
 	return json_pack("{s:s,s:i,s:s,s:s,s:o,s:o,s:b,s:o,s:I,s:I,s:I,s:I,s:I,"
-	    "s:o,s:o,s:I,s:I,s:I,s:o,s:o,s:o,s:I,s:o}",
+	    "s:o,s:o,s:I,s:I,s:I,s:o,s:o,s:o,s:o,s:I,s:o}",
 	    "version", PACKAGE_VERSION, "pid", (int)getpid(), "store",
 	    m->s.t.name, "mountpoint", m->where, "target", store_json(m),
 	    "mounted", time_json(m->since), "offline",
@@ -153,7 +153,8 @@ status_json(struct mounted *m)
 	    "failed", counted(c.failed), "retries", (json_int_t)c.retries,
 	    "bytes_read", (json_int_t)c.bytes_read, "bytes_written",
 	    (json_int_t)c.bytes_written, "cache", cache_json(m), "memory",
-	    memory_json(m), "fuse", fuse_json(m), "damaged",
+	    memory_json(m), "writing",
+	    m->w.s != NULL ? writing_json(&m->w) : json_null(), "fuse", fuse_json(m), "damaged",
 	    (json_int_t)damage_count(repo_damage(m->s.repo)), "messages",
 	    messages_json());
 }

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "cmd/stack.h"
+#include "cmd/writing.h"
 
 struct fuse_mount;
 struct str;
@@ -14,6 +15,7 @@ struct str;
  */
 struct mounted {
 	struct stack s;
+	struct writing w;	/* w.s is NULL if it is read-only */
 	char *where;		/* owned; the absolute mount point */
 	int64_t since;		/* epoch seconds */
 	struct fuse_mount *fuse;

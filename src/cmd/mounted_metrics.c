@@ -5,10 +5,12 @@
 
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "draft/draft.h"
 #include "repo/chunks.h"
 #include "repo/damage.h"
 #include "repo/repo.h"
 #include "repo/tree.h"
+#include "repo/uploads.h"
 #include "store/filters.h"
 #include "vfs/vfs.h"
 
@@ -124,6 +126,35 @@ memory(struct metrics *m, const struct chunks_stats *c)
 	    c->in_flight);
 }
 
+static void
+writing(struct metrics *m, const struct writing *w)
+{
+	struct uploads_stats u;
+	struct drafts_stats d;
+
+	drafts_stats(w->drafts, &d);
+	uploads_stats(w->uploads, &u);
+	gauge(m, "pbs3fs_staged_bytes", "Bytes in the state directory.",
+	    d.staged);
+	gauge(m, "pbs3fs_staging_limit_bytes", "Bytes that it may hold.",
+	    d.staged_limit);
+	gauge(m, "pbs3fs_unsent_bytes", "Written bytes that are not in the "
+	    "store.", d.unsent);
+	gauge(m, "pbs3fs_unpublished_groups", "Groups with changes that are in "
+	    "no snapshot.", d.changed);
+	gauge(m, "pbs3fs_unpublished_timestamp_seconds",
+	    "When the oldest such change was made; 0: there is none.",
+	    d.oldest > 0 ? (uint64_t)d.oldest : 0);
+	gauge(m, "pbs3fs_writers_waiting", "Writers that wait for room.",
+	    d.waiting);
+	counter(m, "pbs3fs_chunks_written_total", "Chunks to be stored.",
+	    u.chunks);
+	counter(m, "pbs3fs_chunks_known_total",
+	    "Of them: already in the store.", u.duplicates);
+	counter(m, "pbs3fs_chunks_failed_total",
+	    "Of them: could not be stored.", u.failed);
+}
+
 void
 mounted_metrics(void *arg, struct str *out)
 {
@@ -143,6 +174,8 @@ mounted_metrics(void *arg, struct str *out)
 		cache(&m, &cs);
 	chunks_stats(repo_chunks(mt->s.repo), &ch);
 	memory(&m, &ch);
+	if (mt->w.s != NULL)
+		writing(&m, &mt->w);
 	vfs_refreshes(mt->s.vfs, &r);
 	counter(&m, "pbs3fs_refreshes_total", "Refreshes done.", r.done);
 	counter(&m, "pbs3fs_refreshes_failed_total", "Refreshes that failed.",

@@ -349,6 +349,9 @@ stack_open_vfs(struct stack *s, bool mounting)
 	    .umask = (mode_t)o->umask,
 	    .all = o->all,
 	    .links = o->hardlinks,
+	    .drafts = s->drafts,
+	    .owner = o->owner,
+	    .disk = s->t.is_s3 ? NULL : s->t.path,
 	};
 	int r;
 

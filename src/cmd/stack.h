@@ -6,6 +6,7 @@
 #include "store/store.h"
 
 struct claim;
+struct drafts;
 struct keyring;
 struct options;
 struct repo;
@@ -29,6 +30,7 @@ struct stack {
 	struct store *store;	/* owned by repo once there is one */
 	struct repo *repo;	/* owned */
 	struct claim *claim;	/* owned; NULL: not claimed */
+	struct drafts *drafts;	/* borrowed: for the tree; NULL: read-only */
 	struct vfs *vfs;	/* owned */
 	char *cache_dir;	/* owned; NULL: none */
 	struct store_counts cost;	/* of a stack that was closed */
