@@ -177,6 +177,8 @@ writing_close(struct writing *w)
 	if (w->drafts != NULL)
 		drafts_shutdown(w->drafts);
 	/* As long as there are drafts they may tell the tree of something. */
+	if (w->s->vfs != NULL)
+		vfs_let_go(w->s->vfs);
 	drafts_free(w->drafts);
 	w->s->drafts = NULL;
 	vfs_free(w->s->vfs);

@@ -14,6 +14,7 @@
 #include "repo/repo.h"
 #include "repo/tree.h"
 #include "vfs/archive.h"
+#include "vfs/current.h"
 #include "vfs/dircache.h"
 #include "vfs/ino.h"
 #include "vfs/node.h"
@@ -76,6 +77,19 @@ place_fini(struct place *p)
 	p->nodes = NULL;
 }
 
+/* A directory of an open snapshot is held open, so that the snapshot does not
+ * become a view of another one under it.  Its path is not needed: that is for
+ * messages about archives. */
+static int
+hold_root(struct vfs *v, uint64_t ino)
+{
+	struct current c;
+	int r;
+
+	r = current_find(v, ino, &c);
+	return r == 1 ? draft_opendir(c.draft, c.ino, 0, &v->held) : r;
+}
+
 /* Everything is mounted for the moment that it takes to find the subdir. */
 static int
 find_root(struct vfs *v, const char *subdir)
@@ -99,9 +113,11 @@ find_root(struct vfs *v, const char *subdir)
 	}
 	if (attr.st.st_ino == VFS_ROOT)
 		return 0;
-	/* The reference of an inode in an open snapshot is kept.  Its path is
-	 * not needed: it is for messages about archives. */
-	if (!ino_is_draft(attr.st.st_ino)) {
+	if (ino_is_draft(attr.st.st_ino)) {
+		r = hold_root(v, attr.st.st_ino);
+		if (r < 0)
+			return r;
+	} else {
 		r = vfs_path(v, attr.st.st_ino, &path);
 		if (r < 0)
 			return r;
@@ -203,10 +219,19 @@ vfs_shutdown(struct vfs *v)
 }
 
 void
+vfs_let_go(struct vfs *v)
+{
+	if (v->held != NULL)
+		draft_closedir(v->held);
+	v->held = NULL;
+}
+
+void
 vfs_free(struct vfs *v)
 {
 	if (v == NULL)
 		return;
+	vfs_let_go(v);
 	/* What these still do looks at everything else. */
 	roots_free(v->roots);
 	reports_free(v->reports);

@@ -71,6 +71,8 @@ struct vfs_opts {
 int vfs_new(struct repo *r, const struct vfs_opts *o, struct vfs **ret);
 /** vfs_shutdown(v): what waits for the store fails soon. */
 void vfs_shutdown(struct vfs *v);
+/** vfs_let_go(v): no call comes any more, and the drafts are freed before v. */
+void vfs_let_go(struct vfs *v);
 void vfs_free(struct vfs *v);
 
 struct vfs_attr {

@@ -12,6 +12,7 @@
 struct archive;
 struct archives;
 struct dircache;
+struct draft_dir;
 struct node;
 struct nodes;
 struct notes;
@@ -30,6 +31,7 @@ struct vfs {
 	struct repo *repo;		/* borrowed */
 	struct vfs_opts opts;		/* strings are not kept, but: */
 	struct drafts *drafts;		/* borrowed; NULL: read-only */
+	struct draft_dir *held;		/* owned: root, if it is in one */
 	char *owner;			/* owned: of new groups */
 	char *disk;			/* owned, or NULL */
 	uid_t uid;			/* of the hierarchy */
