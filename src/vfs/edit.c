@@ -23,6 +23,8 @@
 static int
 ns_path(const struct node *dir, const char *name, struct str *out)
 {
+	if (!name_is_safe(name, strlen(name)))
+		return -EINVAL;
 	if (dir->ns->path[0] != '\0')
 		str_addf(out, "%s/", dir->ns->path);
 	str_add(out, name);

@@ -170,7 +170,7 @@ places_to_write_are_there(void **state)
 	desk_open(&d, world_store(2), NULL);
 	assert_lists(&d, "", ".pbs3fs ct host ns vm ");
 	assert_lists(&d, "vm", "");
-	assert_lists(&d, H1, "2024-01-01T00:00:00Z current latest ");
+	assert_lists(&d, H1, "2024-01-01T00:00:00Z current latest owner ");
 	assert_int_equal(world_at(&d.w, "vm").st.st_mode, S_IFDIR | 0755);
 	assert_int_equal(world_at(&d.w, "").st.st_mode, S_IFDIR | 0555);
 	assert_int_equal(world_at(&d.w, H1 "/current").st.st_ino >> 62, 1);
@@ -233,6 +233,7 @@ groups_and_namespaces(void **state)
 	assert_int_equal(make(&d, "vm", "f", &a_file), -EPERM);
 	assert_int_equal(make(&d, "", "x", &a_dir), -EPERM);
 	assert_int_equal(make(&d, ".pbs3fs", "x", &a_dir), -EPERM);
+	assert_int_equal(slow_store_count(d.w.s, &d.w.s->lists), lists);
 	assert_int_equal(drop(&d, "ns", "a"), -ENOTEMPTY);
 	assert_int_equal(drop(&d, "", "vm"), -EPERM);
 	assert_int_equal(drop(&d, "ns", "none"), -ENOENT);
@@ -245,7 +246,6 @@ groups_and_namespaces(void **state)
 	assert_int_equal(drop(&d, "ns/a/ns", "b"), 0);
 	assert_int_equal(drop(&d, "ns", "a"), 0);
 	assert_lists(&d, "ns", "");
-	assert_int_equal(slow_store_count(d.w.s, &d.w.s->lists), lists);
 	desk_close(&d);
 }
 
@@ -270,7 +270,7 @@ edits_ask_for_a_thread(void **state)
 	    VFS_NOWAIT), -EAGAIN);
 	assert_int_equal(vfs_xattr_set(v, world_ino(&d.w, S1),
 	    "user.pbs3fs.protected", "1", 1, 0, VFS_NOWAIT), -EAGAIN);
-	assert_lists(&d, H1, "2024-01-01T00:00:00Z current latest ");
+	assert_lists(&d, H1, "2024-01-01T00:00:00Z current latest owner ");
 	desk_close(&d);
 }
 
@@ -425,8 +425,11 @@ notes_of_a_group(void **state)
 	    -EPERM);
 	assert_int_equal(vfs_make(d.w.vfs, group, "notes", &a_file, 0, &a), 0);
 	assert_int_equal(vfs_open(d.w.vfs, a.st.st_ino, O_RDWR, 0, &f), 0);
-	assert_lists(&d, H1, "2024-01-01T00:00:00Z current latest notes ");
+	assert_lists(&d, H1, "2024-01-01T00:00:00Z current latest notes owner ");
+	/* What was left out is zeros, which are no text. */
 	assert_int_equal(vfs_write(f, "hello", 5, 2, 0), 0);
+	assert_int_equal(vfs_flush(f, 0), -EINVAL);
+	assert_int_equal(vfs_write(f, "O ", 2, 0, 0), 0);
 	assert_int_equal(vfs_getattr(d.w.vfs, a.st.st_ino, 0, &b), 0);
 	assert_int_equal(b.st.st_size, 7);
 	assert_false(b.lasting);
@@ -454,7 +457,7 @@ notes_of_a_group(void **state)
 	assert_int_equal(vfs_unlink(d.w.vfs, group, "latest", 0), -EPERM);
 	assert_int_equal(vfs_unlink(d.w.vfs, group, "notes", 0), 0);
 	assert_int_equal(vfs_unlink(d.w.vfs, group, "notes", 0), -ENOENT);
-	assert_lists(&d, H1, "2024-01-01T00:00:00Z current latest ");
+	assert_lists(&d, H1, "2024-01-01T00:00:00Z current latest owner ");
 	desk_close(&d);
 }
 
