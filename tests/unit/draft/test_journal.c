@@ -317,7 +317,7 @@ zeros_at_the_end(void **state)
 	put_file(&s, more->data, more->len);
 	j = opened(&s, prefixes[3]);
 	journal_close(j);
-	/* Those of another journal are never taken for ours. */
+	/* Frames elsewhere than where they were written are none. */
 	memcpy(more->data + b->len, b->data + JOURNAL_HEADER_LEN,
 	    b->len - JOURNAL_HEADER_LEN);
 	put_file(&s, more->data, more->len);
@@ -325,6 +325,32 @@ zeros_at_the_end(void **state)
 	journal_close(j);
 	buf_unref(more);
 	buf_unref(b);
+	scratch_end(&s);
+}
+
+/* A block of a journal that was there before, at the same place. */
+static void
+frames_of_another(void **state)
+{
+	struct scratch_dir s;
+	struct journal *j;
+	struct buf *old, *b;
+
+	(void)state;
+	scratch_begin(&s);
+	old = three(&s, false);
+	j = opened(&s, prefixes[3]);
+	assert_int_equal(journal_rewrite(j, NULL, NULL, 0), 0);
+	add(j, "ONE");
+	journal_close(j);
+	b = get_file(&s);
+	assert_int_equal(b->len, ends[1]);
+	memcpy(old->data, b->data, b->len);
+	put_file(&s, old->data, old->len);
+	j = opened(&s, "ONE");
+	journal_close(j);
+	buf_unref(b);
+	buf_unref(old);
 	scratch_end(&s);
 }
 
@@ -380,6 +406,30 @@ lost_before_the_last(void **state)
 	add(j, "TWO");
 	journal_close(j);
 	j = opened(&s, "one,TWO");
+	journal_close(j);
+	buf_unref(b);
+	scratch_end(&s);
+}
+
+/* What another process wrote and nobody synced is no safer for having been
+ * read. */
+static void
+lost_before_a_reopening(void **state)
+{
+	struct scratch_dir s;
+	struct journal *j;
+	struct buf *b;
+
+	(void)state;
+	scratch_begin(&s);
+	buf_unref(three(&s, false));
+	j = opened(&s, prefixes[3]);
+	add(j, "four");
+	journal_close(j);
+	b = get_file(&s);
+	memset(b->data + ends[1], 0, 10);
+	put_file(&s, b->data, b->len);
+	j = opened(&s, "one");
 	journal_close(j);
 	buf_unref(b);
 	scratch_end(&s);
@@ -595,8 +645,10 @@ main(void)
 	    cmocka_unit_test(large_rewrite),
 	    cmocka_unit_test(torn),
 	    cmocka_unit_test(zeros_at_the_end),
+	    cmocka_unit_test(frames_of_another),
 	    cmocka_unit_test(every_bit_of_it),
 	    cmocka_unit_test(lost_before_the_last),
+	    cmocka_unit_test(lost_before_a_reopening),
 	    cmocka_unit_test(damage_in_a_rewritten_one),
 	    cmocka_unit_test(of_a_later_version),
 	    cmocka_unit_test(not_a_file),
