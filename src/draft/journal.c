@@ -446,7 +446,7 @@ journal_rewrite(struct journal *j, const void *p, const size_t *lens, size_t n)
 {
 	uint64_t end = JOURNAL_HEADER_LEN, salt;
 	bool lost;
-	int fd, r;
+	int fd = -1, r;
 
 	for (size_t i = 0; i < n; i++) {
 		if (lens[i] == 0 || lens[i] > JOURNAL_FRAME_MAX)
