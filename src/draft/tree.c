@@ -264,8 +264,11 @@ fill(struct inode *i, const struct pxar_entry *e)
 		i->rdev = makedev((unsigned)e->dev_major,
 		    (unsigned)e->dev_minor);
 	}
-	i->size = S_ISREG(i->mode) ? MIN(e->size, (uint64_t)INT64_MAX) :
-	    S_ISLNK(i->mode) ? strlen(i->target) : 0;
+	/* After a replay a content may be known before its base is. */
+	if (i->content == NULL)
+		i->size = S_ISREG(i->mode) ?
+		    MIN(e->size, (uint64_t)INT64_MAX) :
+		    S_ISLNK(i->mode) ? strlen(i->target) : 0;
 	i->has_meta = e->has_meta;
 	if (!e->has_meta)
 		i->meta_known = true;
