@@ -112,9 +112,9 @@ make(struct draft *d, const struct spot *s, const struct draft_new *n,
 	if (r == 0)
 		r = log_inode(d, i, &txn);
 	if (r == 0)
-		r = log_name(s->dir, s->name, s->len, i, s->in_base, &txn);
-	if (r == 0)
 		r = log_touch(d, s->dir, &i->mtime, &txn);
+	if (r == 0)
+		r = log_name(s->dir, s->name, s->len, i, s->in_base, &txn);
 	if (r == 0)
 		r = draft_log(d, &txn, ret_seq);
 	if (r < 0) {

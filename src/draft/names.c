@@ -115,11 +115,11 @@ take_away(struct draft *d, const struct spot *s, uint64_t *ret_seq)
 	e = dentry_new(s->name, s->len);
 	if (e == NULL)
 		return -ENOMEM;
-	r = log_name(s->dir, s->name, s->len, NULL, s->in_base, &txn);
+	r = log_touch(d, s->dir, &now, &txn);
+	if (r == 0)
+		r = log_name(s->dir, s->name, s->len, NULL, s->in_base, &txn);
 	if (r == 0)
 		r = names_log_loss(d, s->child, &now, &txn);
-	if (r == 0)
-		r = log_touch(d, s->dir, &now, &txn);
 	if (r == 0)
 		r = draft_log(d, &txn, ret_seq);
 	if (r < 0)
@@ -251,9 +251,9 @@ link_to(struct draft *d, const struct spot *s, struct inode *i,
 	(void)clock_gettime(CLOCK_REALTIME, &more.ctime);
 	r = i->logged ? log_attr(d, &more, &txn) : log_inode(d, &more, &txn);
 	if (r == 0)
-		r = log_name(s->dir, s->name, s->len, i, s->in_base, &txn);
-	if (r == 0)
 		r = log_touch(d, s->dir, &more.ctime, &txn);
+	if (r == 0)
+		r = log_name(s->dir, s->name, s->len, i, s->in_base, &txn);
 	if (r == 0)
 		r = draft_log(d, &txn, ret_seq);
 	if (r < 0)

@@ -31,19 +31,26 @@ is_below(const struct draft *d, const struct inode *dir,
 	return 1;
 }
 
-/* With the lock: i goes from one directory into another. */
+/* With the lock: a directory goes from one into another. */
+static int
+check_loop(const struct draft *d, const struct inode *i,
+    const struct inode *from, const struct inode *to)
+{
+	int r;
+
+	if (from == to || !S_ISDIR(i->mode))
+		return 0;
+	r = is_below(d, to, i);
+	return r > 0 ? -EINVAL : r;
+}
+
+/* The same for anything. */
 static int
 check_way(const struct draft *d, const struct inode *i, struct inode *from,
     struct inode *to)
 {
-	int r;
-
-	if (from == to)
-		return 0;
-	if (S_ISDIR(i->mode)) {
-		r = is_below(d, to, i);
-		return r > 0 ? -EINVAL : r;
-	}
+	if (from == to || S_ISDIR(i->mode))
+		return check_loop(d, i, from, to);
 	/* The other names stay where they are: format document 7.2. */
 	if (i->nlink > 1 && (to == d->root ||
 	    names_top(d, from) != names_top(d, to)))
@@ -51,21 +58,24 @@ check_way(const struct draft *d, const struct inode *i, struct inode *from,
 	return 0;
 }
 
-/* What does not change while the caller is inside. */
+/* Without the lock, in the order in which system calls complain. */
 static int
 check_kinds(struct draft *d, const struct move *m, unsigned how,
     unsigned flags)
 {
 	const struct inode *a = m->from.child, *b = m->to.child;
+	int r;
 
-	if (a == NULL)
+	if (a == NULL || (b == NULL && m->exchange))
 		return -ENOENT;
-	if (b == NULL)
-		return m->exchange ? -ENOENT : 0;
-	if ((how & RENAME_NOREPLACE) != 0)
+	if (b != NULL && (how & RENAME_NOREPLACE) != 0)
 		return -EEXIST;
-	if (m->exchange || a == b)
-		return 0;
+	{
+		LOCK(&d->lock);
+		r = check_loop(d, a, m->from.dir, m->to.dir);
+	}
+	if (r < 0 || b == NULL || m->exchange || a == b)
+		return r;
 	if (!S_ISDIR(a->mode))
 		return S_ISDIR(b->mode) ? -EISDIR : 0;
 	if (!S_ISDIR(b->mode))
@@ -102,7 +112,7 @@ log_moved(struct draft *d, const struct inode *i, const struct timespec *now,
 	    log_inode(d, &moved, txn);
 }
 
-/* Old names go first, so that at no time a directory has two. */
+/* Directories are known before their names change; old names go first, so that at no time a directory has two. */
 static int
 log_move(struct draft *d, const struct move *m, const struct timespec *now,
     struct str *txn)
@@ -110,7 +120,11 @@ log_move(struct draft *d, const struct move *m, const struct timespec *now,
 	const struct spot *a = &m->from, *b = &m->to;
 	int r;
 
-	r = log_moved(d, a->child, now, txn);
+	r = log_touch(d, a->dir, now, txn);
+	if (r == 0 && b->dir != a->dir)
+		r = log_touch(d, b->dir, now, txn);
+	if (r == 0)
+		r = log_moved(d, a->child, now, txn);
 	if (r == 0 && m->exchange)
 		r = log_moved(d, b->child, now, txn);
 	if (r == 0)
@@ -125,10 +139,6 @@ log_move(struct draft *d, const struct move *m, const struct timespec *now,
 		    txn);
 	if (r == 0 && !m->exchange && b->child != NULL)
 		r = names_log_loss(d, b->child, now, txn);
-	if (r == 0)
-		r = log_touch(d, a->dir, now, txn);
-	if (r == 0 && b->dir != a->dir)
-		r = log_touch(d, b->dir, now, txn);
 	return r;
 }
 
