@@ -99,6 +99,12 @@ def test_bucket_of_proxmox_backup(fx, keys):
     fmtcheck.clean(fmtcheck.Bucket(objects, "s3store"), keys)
 
 
+def test_bucket_of_a_gateway(bucket, gateway, keys):
+    b = bucket("s3-bucket")
+    fmtcheck.clean(fmtcheck.Bucket.live(gateway.client(), b.name,
+                                        b.datastore), keys)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_damaged(fx, keys, case):
     path = os.path.join(fx["damaged"], case)

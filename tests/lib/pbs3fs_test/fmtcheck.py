@@ -51,8 +51,9 @@ class Directory:
 
 class Bucket:
     """
-    The objects of one: {key: bytes, or the path of a file}.  Names are those
-    that a directory would have; what is elsewhere keeps its whole key.
+    The objects of one: {key: bytes, or the path of a file, or what gives the
+    bytes when called}.  Names are those that a directory would have; what is
+    elsewhere keeps its whole key.
     """
     s3 = True
     dirs = ()
@@ -71,8 +72,23 @@ class Bucket:
             self.objects[name] = value
         self.files = sorted(self.objects)
 
+    @classmethod
+    def live(cls, client, bucket, datastore):
+        """One that is read through a boto3 client, object by object."""
+        pages = client.get_paginator("list_objects_v2").paginate(
+            Bucket=bucket)
+
+        def getter(key):
+            return lambda: client.get_object(Bucket=bucket,
+                                             Key=key)["Body"].read()
+
+        return cls({o["Key"]: getter(o["Key"]) for page in pages
+                    for o in page.get("Contents", ())}, datastore)
+
     def read(self, name):
         value = self.objects[name]
+        if callable(value):
+            return value()
         if isinstance(value, bytes):
             return value
         with open(value, "rb") as f:
