@@ -62,10 +62,14 @@ xattrs_of(const struct pxar_entry *e, struct inode *to)
 		    m->xattrs[n].len);
 	if (r == 0 && m->fcaps != NULL)
 		r = xattrs_set(to, XATTR_CAPABILITY, m->fcaps, m->fcaps_len);
-	if (r == 0)
-		r = take_acl(to, XATTR_ACL_ACCESS, acl_access(e, &acl), acl);
-	if (r == 0)
-		r = take_acl(to, XATTR_ACL_DEFAULT, acl_default(e, &acl), acl);
+	if (r == 0) {
+		r = acl_access(e, &acl);
+		r = take_acl(to, XATTR_ACL_ACCESS, r, acl);
+	}
+	if (r == 0) {
+		r = acl_default(e, &acl);
+		r = take_acl(to, XATTR_ACL_DEFAULT, r, acl);
+	}
 	return r;
 }
 
