@@ -92,8 +92,9 @@ check_locked(const struct draft *d, const struct move *m)
 	r = spot_is(&m->from);
 	if (r == 0)
 		r = spot_is(&m->to);
-	if (r == 0)
-		r = check_way(d, m->from.child, m->from.dir, m->to.dir);
+	if (r < 0 || m->from.child == b)
+		return r;
+	r = check_way(d, m->from.child, m->from.dir, m->to.dir);
 	if (r < 0 || b == NULL)
 		return r;
 	if (m->exchange)

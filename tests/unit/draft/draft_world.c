@@ -211,6 +211,10 @@ dw_parent(struct draft_world *w, const char *path, uint64_t *ret,
 
 	*ret_name = slash != NULL ? slash + 1 : path;
 	r = resolve(w, path, slash != NULL ? (size_t)(slash - path) : 0, &st);
+	if (r == 0 && !S_ISDIR(st.st_mode)) {
+		dw_drop(w, st.st_ino);
+		r = -ENOTDIR;
+	}
 	*ret = r == 0 ? st.st_ino : 0;
 	return r;
 }
