@@ -13,6 +13,7 @@
 #include "draft/draft_priv.h"
 #include "draft/io.h"
 #include "draft/journal.h"
+#include "draft/staging.h"
 
 static int
 check_type(const struct inode *i)
@@ -185,11 +186,31 @@ lose_staged(struct draft *d, struct inode *i, int err)
 	} while (more);
 }
 
+/* Once for each opening: after a crash of the host the bytes are of no use in a
+ * file that has lost its name. */
+static int
+sync_name(struct draft *d, struct inode *i, struct stage_file *f)
+{
+	int r;
+
+	{
+		LOCK(&d->lock);
+		if (f->named)
+			return 0;
+	}
+	r = staging_sync_name(d->dir, i->ino);
+	if (r < 0)
+		return r;
+	LOCK(&d->lock);
+	f->named = true;
+	return 0;
+}
+
 static int
 sync_staged(struct draft *d, struct inode *i)
 {
 	struct stage_file *f;
-	int r;
+	int r, named;
 
 	{
 		LOCK(&d->lock);
@@ -204,12 +225,13 @@ sync_staged(struct draft *d, struct inode *i)
 		return r == -ENOENT ? 0 : r;	/* given back meanwhile */
 	if (fdatasync(f->fd) < 0)
 		r = -errno;
+	named = sync_name(d, i, f);
 	stage_put(d, i, f);
 	if (r < 0 && draft_enter(d, 0) == 0) {
 		lose_staged(d, i, r);
 		draft_leave(d);
 	}
-	return r;
+	return r < 0 ? r : named;
 }
 
 static struct journal *

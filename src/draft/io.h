@@ -32,6 +32,7 @@ struct stage_file {
 	int fd;			/* owned */
 	unsigned refs;		/* guarded by the draft's lock; inode.stage is
 				 * not counted */
+	bool named;		/* guarded likewise: its name is durable */
 };
 
 /** stage_get(d, i, room, ret): i->data is held.  room: make the file if there

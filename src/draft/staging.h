@@ -49,9 +49,9 @@ void staging_stats(struct staging *s, struct staging_stats *ret);
 #define STAGING_FILE_COST 4096
 /** staging_file(dir, ino, create): a descriptor, read and write; -ENOENT. */
 int staging_file(int dir, uint64_t ino, bool create);
-/** staging_sync(dir, ino, fd): what was written to fd, which is that file, and
- * its name survive the host. */
-int staging_sync(int dir, uint64_t ino, int fd);
+/** staging_sync_name(dir, ino): the name of the file survives the host, which
+ * syncing the file alone does not promise; once for each that was made. */
+int staging_sync_name(int dir, uint64_t ino);
 /** staging_remove(dir, ino): absent is 0. */
 int staging_remove(int dir, uint64_t ino);
 /** staging_punch(fd, off, len): gives the blocks back; whole ones, so include

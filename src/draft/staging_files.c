@@ -80,14 +80,12 @@ staging_file(int dir, uint64_t ino, bool create)
 }
 
 int
-staging_sync(int dir, uint64_t ino, int fd)
+staging_sync_name(int dir, uint64_t ino)
 {
 	struct names n = names_of(ino);
-	_cleanup_close_ int data = -1, sub = -1;
+	_cleanup_close_ int data = open_dir(dir, DATA_DIR, false);
+	_cleanup_close_ int sub = -1;
 
-	if (fdatasync(fd) < 0)
-		return -errno;
-	data = open_dir(dir, DATA_DIR, false);
 	if (data < 0)
 		return data;
 	sub = open_dir(data, n.sub, false);

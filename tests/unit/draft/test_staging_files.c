@@ -41,6 +41,7 @@ made_opened_removed(void **state)
 	scratch_begin(&d);
 	assert_int_equal(staging_file(d.fd, INO, false), -ENOENT);
 	assert_false(exists(&d, "data"));
+	assert_int_equal(staging_sync_name(d.fd, INO), -ENOENT);
 	assert_int_equal(staging_remove(d.fd, INO), 0);
 	fd = staging_file(d.fd, INO, true);
 	assert_true(fd >= 0);
@@ -51,7 +52,7 @@ made_opened_removed(void **state)
 	assert_int_equal(fstatat(d.fd, "data/bc", &st, 0), 0);
 	assert_int_equal(st.st_mode, S_IFDIR | 0700);
 	assert_int_equal(pwrite(fd, "abc", 3, 0), 3);
-	assert_int_equal(staging_sync(d.fd, INO, fd), 0);
+	assert_int_equal(staging_sync_name(d.fd, INO), 0);
 	close(fd);
 	/* It is not made anew. */
 	fd = staging_file(d.fd, INO, true);
