@@ -43,7 +43,9 @@ list_item(struct options *o, char *item, unsigned flags)
 
 	if (value != NULL)
 		*value++ = '\0';
-	if (is_ignored(item))
+	/* "owner" is mount(8)'s, "owner=..." is ours. */
+	if (is_ignored(item) &&
+	    (value == NULL || option_find(item, strlen(item)) == NULL))
 		return 0;
 	if ((flags & OPTION_LIST_MOUNT) && streq(item, "rw"))
 		return 0;

@@ -89,9 +89,12 @@ struct draft *drafts_of(struct drafts *ds, uint64_t ino);
 /** drafts_remove(ds, g): the group goes.  -EBUSY if anything is open or was
  * changed in it. */
 int drafts_remove(struct drafts *ds, const struct group_name *g);
-/** drafts_refreshed(ds): the repository has a new tree: drafts without changes
- * become views of what is the latest snapshot now. */
-void drafts_refreshed(struct drafts *ds);
+/** drafts_refreshed(ds, fn, arg): the repository has a new tree: drafts without
+ * changes that nobody has open become views of what is the latest snapshot now;
+ * their numbers are -ESTALE from then on, and fn, unless NULL, is told of each.
+ */
+typedef void drafts_replaced_fn(void *arg, const struct group_name *g);
+void drafts_refreshed(struct drafts *ds, drafts_replaced_fn *fn, void *arg);
 
 struct draft_state {
 	struct group_name group;

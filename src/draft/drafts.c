@@ -361,15 +361,17 @@ begin_refresh(struct draft *d, const struct base *base)
 	return 1;
 }
 
-static void
+/* True if it shows another snapshot now. */
+static bool
 refresh(struct drafts *ds, struct draft *d)
 {
+	bool replaced = false;
 	struct base *base;
 	int r, tries;
 
 	r = draft_latest(ds, &d->group, &base);
 	if (r < 0)
-		return;
+		return false;
 	if (begin_refresh(d, base) == 1) {
 		r = -EAGAIN;
 		for (tries = 0; r == -EAGAIN && tries < 100; tries++) {
@@ -384,19 +386,22 @@ refresh(struct drafts *ds, struct draft *d)
 			    "an older one: %s",
 			    backup_type_name(d->group.type), d->group.id,
 			    strerror(-r));
+		replaced = r == 0;
 		draft_thaw(d);
 	}
 	base_unref(base);
+	return replaced;
 }
 
 void
-drafts_refreshed(struct drafts *ds)
+drafts_refreshed(struct drafts *ds, drafts_replaced_fn *fn, void *arg)
 {
 	_cleanup_free_ struct draft **all = NULL;
 	size_t i, n = copy_list(ds, &all);
 
 	for (i = 0; i < n; i++)
-		refresh(ds, all[i]);
+		if (refresh(ds, all[i]) && fn != NULL)
+			fn(arg, &all[i]->group);
 }
 
 static bool

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "repo/edit.h"
 #include "repo/tree.h"
 
 #define DEPTH_MAX (2 * NS_DEPTH_MAX + 8)
@@ -106,6 +107,24 @@ nodes_find(const struct nodes *t, uint64_t ino)
 			lo = mid + 1;
 	}
 	return NULL;
+}
+
+struct node *
+nodes_group(const struct nodes *t, const struct group_name *g)
+{
+	char ns[NS_LEN_MAX + 1], *name, *save = NULL;
+	struct node *n = t->root;
+
+	memcpy(ns, g->ns, sizeof(ns));
+	for (name = strtok_r(ns, "/", &save); name != NULL && n != NULL;
+	    name = strtok_r(NULL, "/", &save)) {
+		n = node_child(n, "ns");
+		if (n != NULL)
+			n = node_child(n, name);
+	}
+	if (n != NULL)
+		n = node_child(n, backup_type_name(g->type));
+	return n != NULL ? node_child(n, g->id) : NULL;
 }
 
 struct node_archive *

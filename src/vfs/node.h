@@ -9,6 +9,7 @@
 
 #include "pbs/names.h"
 
+struct group_name;
 struct str;
 struct tree;
 struct tree_file;
@@ -121,6 +122,8 @@ struct node *node_next(struct node *n);
 /** node_child(n, name), nodes_find(t, ino): or NULL. */
 struct node *node_child(const struct node *n, const char *name);
 struct node *nodes_find(const struct nodes *t, uint64_t ino);
+/** nodes_group(t, g): or NULL. */
+struct node *nodes_group(const struct nodes *t, const struct group_name *g);
 /** nodes_archive(t, ino): whose range holds ino, or NULL. */
 struct node_archive *nodes_archive(const struct nodes *t, uint64_t ino);
 

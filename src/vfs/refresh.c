@@ -64,26 +64,8 @@ diff_names(struct vfs *v, const struct node *a, const struct node *b)
 	return differ;
 }
 
-/* What an unchanged open snapshot shows has changed with the latest one; the
- * kernel drops all names below with its own. */
 static void
-tell_current(struct vfs *v, const struct node *a, const struct node *b)
-{
-	const struct tree_snap *was, *is;
-
-	if (b->kind != NODE_GROUP || node_child(b, "current") == NULL)
-		return;
-	was = tree_latest(a->group);
-	is = tree_latest(b->group);
-	if ((was == NULL) == (is == NULL) &&
-	    (was == NULL || was->time == is->time))
-		return;
-	atomic_store(&v->replaced, true);
-	tell_entry(v, b, "current");
-}
-
-static void
-diff(struct vfs *v, struct nodes *old, struct nodes *now, bool replaced)
+diff(struct vfs *v, struct nodes *old, struct nodes *now)
 {
 	struct node *b;
 	const struct node *a;
@@ -93,11 +75,25 @@ diff(struct vfs *v, struct nodes *old, struct nodes *now, bool replaced)
 		a = nodes_find(old, b->ino);
 		if (a == NULL || a->kind != b->kind)
 			continue;
-		if (replaced)
-			tell_current(v, a, b);
 		if (diff_names(v, a, b) || a->mtime != b->mtime)
 			tell_inode(v, b);
 	}
+}
+
+/* What an unchanged open snapshot shows is another one now: the kernel drops all
+ * names below with its own. */
+static void
+tell_replaced(void *arg, const struct group_name *g)
+{
+	struct vfs *v = arg;
+	struct nodes *t = vfs_nodes(v);
+	struct node *n;
+
+	atomic_store(&v->replaced, true);
+	n = nodes_group(t, g);
+	if (n != NULL)
+		tell_entry(v, n, "current");
+	nodes_unref(t);
 }
 
 int
@@ -123,11 +119,11 @@ vfs_show(struct vfs *v, bool replaced)
 			v->nodes = nodes_ref(now);
 		}
 	}
-	if (replaced && now != NULL && v->drafts != NULL)
-		drafts_refreshed(v->drafts);
 	/* No lock is held: telling waits for who waits for an answer. */
 	if (now != NULL)
-		diff(v, old, now, replaced);
+		diff(v, old, now);
+	if (replaced && v->drafts != NULL)
+		drafts_refreshed(v->drafts, tell_replaced, v);
 	nodes_unref(now);
 	nodes_unref(old);
 	return r;

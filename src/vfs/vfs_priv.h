@@ -86,8 +86,9 @@ int attr_entry(struct vfs *v, struct archive *a, const struct node *n,
 mode_t attr_type(const struct node *n);
 
 /* refresh.c */
-/** vfs_show(v): after a change of ours: nodes of the repository's tree.
- * replaced: unchanged open snapshots have another finished one behind them. */
+/** vfs_show(v, replaced): after a change of ours: nodes of the repository's
+ * tree.  replaced: unchanged open snapshots may get another finished one behind
+ * them. */
 int vfs_show(struct vfs *v, bool replaced);
 
 /* edit.c: in the hierarchy */

@@ -58,6 +58,13 @@ def fill(top, tag=b"one"):
         f.write("a: b\n")
 
 
+def contents(top):
+    """Without what only a finished snapshot has."""
+    out = writing.contents(top)
+    out.pop("index.json", None)
+    return out
+
+
 def refused(number, fn, *args):
     with pytest.raises(OSError) as e:
         fn(*args)
@@ -73,20 +80,20 @@ def test_round_trip(site):
     with open(m / GROUP + "/owner") as f:
         assert f.read().strip() == "root@pam"
     fill(top)
-    want = writing.contents(top)
+    want = contents(top)
     name = writing.stamp()
     os.mkdir(m / f"{GROUP}/{name}")
     assert os.readlink(m / f"{GROUP}/latest") == name
     assert sorted(os.listdir(m / GROUP)) == sorted(
         ["current", "owner", "latest", name])
-    writing.same(want, writing.contents(m / f"{GROUP}/{name}"))
-    writing.same(want, writing.contents(m / f"{GROUP}/latest/"))
-    writing.same(want, writing.contents(top))
+    writing.same(want, contents(m / f"{GROUP}/{name}"))
+    writing.same(want, contents(m / f"{GROUP}/latest/"))
+    writing.same(want, contents(top))
     m.stop()
     site.forget_host()
     m = site.mount(mode="ro")
     assert "current" not in os.listdir(m / GROUP)
-    writing.same(want, writing.contents(m / f"{GROUP}/{name}"))
+    writing.same(want, contents(m / f"{GROUP}/{name}"))
     assert m.errors() == ""
     m.stop()
 
@@ -97,20 +104,20 @@ def test_second_snapshot(site):
     top = writing.begin(m)
     fill(top)
     first = writing.publish(m)
-    one = writing.contents(m / first)
+    one = contents(m / first)
     held = open(top + "/etc/hosts", "rb")
     ino = os.stat(top + "/etc/hosts").st_ino
     with open(top + "/etc/hosts", "ab") as f:
         f.write(b"more\n")
     os.rename(top + "/dump", top + "/moved")
     os.unlink(top + "/job.conf")
-    want = writing.contents(top)
+    want = contents(top)
     second = writing.publish(m)
     assert os.stat(top + "/etc/hosts").st_ino == ino
     assert held.read().endswith(b"more\n")
     held.close()
-    writing.same(want, writing.contents(m / second))
-    writing.same(one, writing.contents(m / first), "the first")
+    writing.same(want, contents(m / second))
+    writing.same(one, contents(m / first), "the first")
     m.stop()
 
 
@@ -119,11 +126,11 @@ def test_remount(site):
     m = site.mount()
     top = writing.begin(m)
     fill(top)
-    want = writing.contents(top)
+    want = contents(top)
     m.stop()
     m = site.mount()
     assert "going on with changes" in m.log()
-    writing.same(want, writing.contents(m / GROUP + "/current"))
+    writing.same(want, contents(m / GROUP + "/current"))
     m.stop()
 
 
@@ -132,12 +139,12 @@ def test_kill(site):
     m = site.mount()
     top = writing.begin(m)
     fill(top)
-    want = writing.contents(top)
+    want = contents(top)
     m.kill()
     m = site.mount()
-    writing.same(want, writing.contents(m / GROUP + "/current"))
+    writing.same(want, contents(m / GROUP + "/current"))
     path = writing.publish(m)
-    writing.same(want, writing.contents(m / path))
+    writing.same(want, contents(m / path))
     m.stop()
 
 
@@ -247,12 +254,9 @@ def test_notes(site):
     os.truncate(notes, 3)
     with open(notes) as f:
         assert f.read() == "web"
-    with open(notes, "r+b") as f:
+    with open(notes, "r+b", buffering=0) as f:
         f.seek((1 << 20) - 1)
-        with pytest.raises(OSError) as e:
-            f.write(b"xy")
-            f.flush()
-        assert e.value.errno == errno.EFBIG
+        refused(errno.EFBIG, f.write, b"xy")
     with open(notes, "w") as f:
         f.write("final")
     refused(errno.EPERM, os.rename, notes, notes + "2")
@@ -317,22 +321,21 @@ def test_one_writer(local, mounts, tmp):
             f"rw,state={tmp}/s2", check=False)
     assert p.returncode == 1
     assert "-o ro" in p.stderr
-    reader = mounts(local.store)
-    writing.same(writing.contents(m / path),
-                 writing.contents(reader / path))
+    reader = mounts(local.store, name="reader")
+    writing.same(contents(m / path),
+                 contents(reader / path))
     m.stop()
 
 
 def test_reader_sees_what_is_published(local, mounts):
     m = local.mount()
     top = writing.begin(m)
-    reader = mounts(local.store)
-    assert os.listdir(reader.path) == [".pbs3fs"]
+    reader = mounts(local.store, name="reader")
+    assert os.listdir(reader / GROUP) == ["owner"]
     os.mkdir(top + "/d")
     path = writing.publish(m)
     run("refresh", reader.path)
-    assert os.listdir(reader / path) == ["d", "index.json"] or \
-        sorted(os.listdir(reader / path)) == ["d", "index.json"]
+    assert sorted(os.listdir(reader / path)) == ["d", "index.json"]
     m.stop()
 
 

@@ -354,6 +354,7 @@ forgetting_and_protecting(void **state)
 
 	(void)state;
 	desk_open(&d, world_store(1), NULL);
+	assert_lists(&d, H1 "/current", "a.conf disk.img root stream ");
 	snap = world_ino(&d.w, S1);
 	assert_int_equal(vfs_xattr_set(d.w.vfs, snap, name, "yes", 3, 0, 0),
 	    -EINVAL);
@@ -548,6 +549,7 @@ others_publish_too(void **state)
 	struct vfs_file *f;
 	struct desk d;
 	uint64_t group;
+	int i;
 
 	(void)state;
 	desk_open(&d, s, NULL);
@@ -559,8 +561,11 @@ others_publish_too(void **state)
 	snap_begin(&m, s, "", BACKUP_HOST, "h1", T2);
 	snap_dynamic(&m, "stream.didx", "another one", 11);
 	snap_finish(&m, NULL);
-	str_reset(&d.told);
-	assert_int_equal(vfs_refresh(d.w.vfs), 0);
+	/* Whoever is still closing something keeps it from changing. */
+	for (i = 0; i < 100 && !was_told(&d, group, "current"); i++) {
+		usleep(10000);
+		assert_int_equal(vfs_refresh(d.w.vfs), 0);
+	}
 	assert_true(was_told(&d, group, "current"));
 	assert_reads(&d, H1 "/current/stream", "another one");
 	f = open_at(&d, H1 "/current/stream", O_RDONLY);
