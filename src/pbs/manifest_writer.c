@@ -41,16 +41,21 @@ lower_escapes(char *text, size_t len)
 static int
 encode(const json_t *root, struct buf **ret)
 {
-	_cleanup_free_ char *text = NULL;
+	_cleanup_(buf_unrefp) struct buf *b = NULL;
 	size_t len;
+	char *text;
 
 	len = json_dumpb(root, NULL, 0, FORMAT);
+	if (len == 0)
+		return -ENOMEM;
 	/* Nothing that would not be read again. */
 	if (len > MANIFEST_CONTENT_MAX)
 		return -EFBIG;
-	text = malloc(len + 1);
-	if (len == 0 || text == NULL ||
-	    json_dumpb(root, text, len, FORMAT) != len)
+	b = buf_new(len);
+	if (b == NULL)
+		return -ENOMEM;
+	text = (char *)b->data;
+	if (json_dumpb(root, text, len, FORMAT) != len)
 		return -ENOMEM;
 	if (!manifest_text_is_simple(text, len))
 		return -EFBIG;
