@@ -46,9 +46,7 @@ struct stream_writer {
 	struct chunker chunker;
 	size_t avg;		/* of the chunker */
 	uint64_t offset;
-	/* The chunk that is being filled.  Of a fixed stream it is sent as it
-	 * is; of others it holds what has come so far, and is used again. */
-	struct buf *fill;	/* owned, or NULL */
+	struct buf *fill;	/* owned, or NULL: the chunk being filled */
 	size_t fill_len;
 	bool had_zeros;
 	struct digest zeros;	/* once the first of them is in the index */
@@ -330,56 +328,60 @@ write_fixed(struct stream_writer *w, const uint8_t *p, uint64_t len)
 	return 0;
 }
 
-/* The chunk ends with these bytes. */
+/* Room for n more.  Most chunks fit into the first buffer, all into the second,
+ * and memory that is never touched costs nothing. */
 static int
-send_dynamic(struct stream_writer *w, const uint8_t *p, size_t n)
+make_room(struct stream_writer *w, size_t n)
 {
-	struct buf *b = buf_new(w->fill_len + n);
+	size_t need = w->fill_len + n, room = 2 * w->avg;
+	struct buf *b;
 
+	if (w->fill != NULL && w->fill->len >= need)
+		return 0;
+	if (room < need)
+		room = (size_t)w->chunker.max;
+	b = buf_new(room);
 	if (b == NULL)
 		return -ENOMEM;
 	if (w->fill_len > 0)
 		memcpy(b->data, w->fill->data, w->fill_len);
-	if (n > 0)
-		memcpy(b->data + w->fill_len, p, n);
-	w->fill_len = 0;
-	w->offset += n;
-	return send_part(w, PART_SENT, b);
+	buf_unref(w->fill);
+	w->fill = b;
+	return 0;
 }
 
+/* The chunk that is being filled ends here. */
 static int
-fill_dynamic(struct stream_writer *w, const uint8_t *p, size_t n)
+end_dynamic(struct stream_writer *w)
 {
-	/* Memory that is never touched costs nothing. */
-	if (w->fill == NULL)
-		w->fill = buf_new((size_t)w->chunker.max);
-	if (w->fill == NULL)
-		return -ENOMEM;
-	memcpy(w->fill->data + w->fill_len, p, n);
-	w->fill_len += n;
-	w->offset += n;
-	return 0;
+	struct buf *b = steal(&w->fill);
+
+	b->len = w->fill_len;
+	w->fill_len = 0;
+	return send_part(w, PART_SENT, buf_trim(b));
 }
 
 static int
 write_dynamic(struct stream_writer *w, const uint8_t *p, size_t len)
 {
-	size_t cut;
-	int r;
+	size_t cut, n;
+	int r = 0;
 
 	if (len > INT64_MAX - w->offset)
 		return -EFBIG;
-	while (len > 0) {
+	for (; r == 0 && len > 0; p += n, len -= n) {
 		cut = chunker_scan(&w->chunker, p, len);
-		if (cut == 0)
-			return fill_dynamic(w, p, len);
-		r = send_dynamic(w, p, cut);
+		n = cut != 0 ? cut : len;
+		r = make_room(w, n);
 		if (r < 0)
 			return r;
-		p += cut;
-		len -= cut;
+		memcpy(w->fill->data + w->fill_len, p, n);
+		w->fill_len += n;
+		w->offset += n;
+		if (cut != 0)
+			r = end_dynamic(w);
 	}
-	return 0;
+	return r;
 }
 
 int
@@ -415,7 +417,7 @@ static int
 cut(struct stream_writer *w)
 {
 	chunker_init(&w->chunker, w->avg);
-	return w->fill_len == 0 ? 0 : send_dynamic(w, NULL, 0);
+	return w->fill_len == 0 ? 0 : end_dynamic(w);
 }
 
 int
