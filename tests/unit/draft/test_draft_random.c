@@ -7,6 +7,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include "../vfs/world.h"
 #include "base/num.h"
 #include "base/str.h"
 #include "draft/draft_priv.h"
@@ -16,7 +17,7 @@
 /*
  * The same random operations on a draft and on a directory of the host: they
  * answer alike and leave the same tree, also after the draft was killed and
- * taken up again.
+ * taken up again, and after it was published.
  */
 #define PATH_LEN 512
 #define FILE_LEN 20000
@@ -429,6 +430,7 @@ test_random(void **state)
 	const struct run *run = *state;
 	struct twin t = {.seed = run->seed};
 	const char *more = getenv("DRAFT_RANDOM");
+	int64_t time = T2;
 	unsigned long ops = run->ops * (more != NULL ? strtoul(more, NULL, 10)
 	                                             : 1);
 
@@ -447,7 +449,14 @@ test_random(void **state)
 		if (t.op % run->step != 0)
 			continue;
 		compare(&t);
-		compact(&t);
+		if (t.op % (3 * run->step) == 0) {
+			assert_int_equal(draft_publish(t.w.d, time++), 0);
+			compare(&t);
+			if (rnd(&t, 2) == 0)
+				continue;
+		} else {
+			compact(&t);
+		}
 		draft_world_again(&t.w);
 		compare(&t);
 	}
