@@ -19,9 +19,10 @@
 #include "repo/reader.h"
 #include "repo/repo.h"
 
-/* Entries that are inodes lie no closer than a FILENAME and an ENTRY record
- * take, so that each has a number of its own when positions are divided. */
-#define POS_SHIFT 6
+/* Positions lie no closer than the table of an empty directory takes, 40 bytes,
+ * which the next name may follow: so that each has a number of its own when
+ * they are divided. */
+#define POS_SHIFT 5
 #define SPAN_MAX ((uint64_t)1 << 42)
 
 /*
