@@ -355,30 +355,41 @@ content_mark(struct content *c)
 }
 
 int
-content_settle(struct content *c, const struct piece *p, uint64_t seq)
+content_try_settle(const struct content *c, const struct piece *p, uint64_t seq,
+    struct piece *ret)
 {
-	struct piece new = *p;
 	struct node *n;
 	uint64_t end;
-	int r;
 
 	assert(p->kind == PIECE_CHUNK && p->len > 0);
 	assert(p->skip <= p->chunk_size && p->len <= p->chunk_size - p->skip);
 	if (!range_end(p->off, p->len, &end) || end > c->size)
 		return -ESTALE;
-	new.seq = 0;
+	*ret = *p;
+	ret->seq = 0;
 	for (n = find(c, p->off); n != NULL && n->p.off < end;
 	    n = RB_NEXT(pieces, &c->all, n)) {
 		if (n->p.seq > seq || n->p.kind == PIECE_LOST)
 			return -ESTALE;
-		new.seq = MAX(new.seq, n->p.seq);
+		ret->seq = MAX(ret->seq, n->p.seq);
 	}
-	r = content_reserve(c);
+	if (p->off > 0 || c->changed > seq)
+		ret->flags &= ~(unsigned)PIECE_PACKED;
+	return 0;
+}
+
+int
+content_settle(struct content *c, const struct piece *p, uint64_t seq)
+{
+	struct piece new;
+	int r;
+
+	r = content_try_settle(c, p, seq, &new);
+	if (r == 0)
+		r = content_reserve(c);
 	if (r < 0)
 		return r;
-	if (p->off > 0 || c->changed > seq)
-		new.flags &= ~(unsigned)PIECE_PACKED;
-	carve(c, p->off, end);
+	carve(c, p->off, p->off + p->len);
 	put(c, &new);
 	return 0;
 }

@@ -75,6 +75,10 @@ uint64_t content_mark(struct content *c);
  * if p begins the file and nothing of the file has changed since, nor its size.
  */
 int content_settle(struct content *c, const struct piece *p, uint64_t seq);
+/** content_try_settle(c, p, seq, ret): whether it would be settled, and the
+ * piece there would be: for who tells a journal first. */
+int content_try_settle(const struct content *c, const struct piece *p,
+    uint64_t seq, struct piece *ret);
 
 /** content_at(c, off, ret): the piece that holds off; -ENXIO at the end. */
 int content_at(const struct content *c, uint64_t off, struct piece *ret);

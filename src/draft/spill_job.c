@@ -244,37 +244,47 @@ spill_upload_range(struct spill *s, struct spill_item *item, const void *p,
 	return spill_submit(s, j);
 }
 
+/* What the journal is told of one part: what of it still holds. */
+static void
+note_part(struct draft *d, const struct spill_part *part, struct str *txn)
+{
+	struct inode *i = inode_find(d, part->item->ino);
+	struct record rec = {.kind = REC_CHUNK, .ino = part->item->ino};
+
+	if (i == NULL)
+		return;
+	if (i->content != NULL && !inode_is_orphan(i) &&
+	    content_try_settle(i->content, &part->p, part->seq,
+	    &rec.chunk) == 0 && record_add(txn, &rec) < 0)
+		txn->failed = true;
+	inode_unref(d, i);
+}
+
 /* Brings one part into its inode: how many bytes are not STAGED any more. */
 static uint64_t
-settle_part(struct draft *d, struct inode *i, struct spill_part *part,
-    struct str *txn)
+settle_part(struct draft *d, const struct spill_part *part)
 {
-	struct record rec = {
-	    .kind = REC_CHUNK,
-	    .ino = i->ino,
-	    .chunk = part->p,
-	};
-	uint64_t staged, chunked;
+	struct inode *i = inode_find(d, part->item->ino);
+	uint64_t staged = 0, chunked;
 
-	if (i->content == NULL)
+	if (i == NULL)
 		return 0;
-	staged = content_staged(i->content);
-	chunked = content_chunked(i->content);
-	if (content_settle(i->content, &part->p, part->seq) < 0)
-		return 0;
-	staged -= content_staged(i->content);
-	d->staged -= staged;
-	d->chunked += content_chunked(i->content) - chunked;
-	/* What of the flags was kept is what a replay is told. */
-	(void)content_at(i->content, part->p.off, &rec.chunk);
-	if (!inode_is_orphan(i) && record_add(txn, &rec) < 0)
-		txn->failed = true;
+	if (i->content != NULL) {
+		staged = content_staged(i->content);
+		chunked = content_chunked(i->content);
+		(void)content_settle(i->content, &part->p, part->seq);
+		staged -= content_staged(i->content);
+		d->staged -= staged;
+		d->chunked += content_chunked(i->content) - chunked;
+	}
+	inode_unref(d, i);
 	return staged;
 }
 
 /*
- * The bytes are in the store, so that the content may say so even if it cannot
- * be recorded; then they are not given back on the local disk.
+ * The journal first: blocks that it calls STAGED must never be given back, not
+ * even those that a neighbour shares.  The other way round, if there is no
+ * memory to settle what it was told, the bytes are in both places.
  */
 static int
 settle_parts(struct draft *d, struct spill_job *j, uint64_t *dead)
@@ -286,21 +296,16 @@ settle_parts(struct draft *d, struct spill_job *j, uint64_t *dead)
 
 	LOCK(&d->lock);
 	for (k = 0; k < j->n; k++) {
-		struct spill_part *part = &j->parts[k];
-		struct inode *i = inode_find(d, part->item->ino);
-
-		part->p.digest = j->up.digest;
-		dead[k] = 0;
-		if (i == NULL)
-			continue;
-		dead[k] = settle_part(d, i, part, &txn);
-		inode_unref(d, i);
+		j->parts[k].p.digest = j->up.digest;
+		note_part(d, &j->parts[k], &txn);
 	}
-	r = str_error(&txn);
-	return r < 0 ? r : draft_log(d, &txn, &seq);
+	r = draft_log(d, &txn, &seq);
+	for (k = 0; k < j->n && r == 0; k++)
+		dead[k] = settle_part(d, &j->parts[k]);
+	return r;
 }
 
-static void
+static int
 settle(struct spill *s, struct spill_job *j)
 {
 	struct draft *d = j->d;
@@ -309,19 +314,19 @@ settle(struct spill *s, struct spill_job *j)
 	int r;
 
 	r = dead != NULL ? settle_parts(d, j, dead) : -ENOMEM;
-	if (r < 0)
-		log_limited(LOG_LVL_WARN, "cannot record what was uploaded: %s",
-		    strerror(-r));
 	for (k = 0; k < j->n && r == 0; k++) {
 		if (dead[k] > 0)
 			spill_garbage(d, j->parts[k].item->ino,
 			    j->parts[k].p.off, j->parts[k].p.len, dead[k]);
 	}
 	free(dead);
+	if (r < 0)
+		return r;
 	if (s->delay > 0)
 		log_info("uploads of what was written work again");
 	s->delay = 0;
 	s->retry_at = 0;
+	return 0;
 }
 
 /* 0: it is over; -EAGAIN: its draft is frozen. */
@@ -345,8 +350,12 @@ finish(struct spill *s, struct spill_job *j)
 	if (r == -EAGAIN && !ended)
 		return -EAGAIN;
 	if (r == 0) {
-		settle(s, j);
+		r = settle(s, j);
 		draft_leave(j->d);
+		if (r < 0) {
+			job_failed(s, j, r);
+			return 0;
+		}
 	}
 	spill_drop(s, j);
 	return 0;

@@ -411,7 +411,7 @@ step(struct content *c, struct model *m, unsigned *seed, uint64_t seq,
 	uint64_t off = some(seed, MODEL_MAX - 1);
 	uint64_t len = some(seed, MODEL_MAX - off);
 	unsigned what = (unsigned)rand_r(seed) % 16;
-	struct piece p;
+	struct piece p, would;
 	int r, want;
 
 	if (what == 0 && rand_r(seed) % 64 == 0)
@@ -447,10 +447,14 @@ step(struct content *c, struct model *m, unsigned *seed, uint64_t seq,
 		/* Exact at a mark; at other times as if all were new. */
 		seq = what < 13 ? *mark : UINT64_MAX;
 		want = model_settle(m, &p, seq);
+		assert_int_equal(content_try_settle(c, &p, seq, &would), want);
 		r = content_settle(c, &p, seq);
 		assert_int_equal(r, want);
-		if (r == 0)
-			model_settled(m, &p);
+		if (r < 0)
+			return;
+		model_settled(m, &p);
+		assert_int_equal(content_at(c, off, &p), 0);
+		assert_memory_equal(&p, &would, sizeof(p));
 	}
 }
 
