@@ -93,16 +93,26 @@ inode_bury(struct draft *d, uint64_t ino, uint64_t staged)
 	note_litter(s);
 }
 
+/* One draft after the other: what its journal says durably. */
+struct durable {
+	struct draft *d;
+	uint64_t seq;		/* all changes of content up to here */
+	int err;
+};
+
 static int
-sync_journal(struct draft *d)
+make_durable(struct durable *m, struct draft *d)
 {
 	struct journal *j;
 
 	{
 		LOCK(&d->lock);
+		m->d = d;
+		m->seq = d->seq;
 		j = d->journal;
 	}
-	return j != NULL ? journal_sync(j, 0) : 0;
+	m->err = j != NULL ? journal_sync(j, 0) : 0;
+	return m->err;
 }
 
 /* What is not STAGED of [*pos, end); *pos goes on behind. */
@@ -126,45 +136,69 @@ find_gaps(const struct inode *i, uint64_t *pos, uint64_t end,
 	return n;
 }
 
-static void
-punch(struct draft *d, struct inode *i, const struct spill_range *g)
+/* Whether more was changed in it than is known to be durable.  The lock is
+ * held. */
+static bool
+is_newer(const struct durable *m, const struct inode *i)
 {
-	uint64_t pos = g->off / BLOCK * BLOCK, end, gaps[GAPS][2];
-	struct stage_file *f;
+	return i->content != NULL && content_mark(i->content) > m->seq;
+}
+
+/* i->data is held, so that gaps stay gaps. */
+static int
+punch_some(struct durable *m, struct inode *i, struct stage_file *f,
+    uint64_t *pos, uint64_t end)
+{
+	uint64_t gaps[GAPS][2];
+	bool newer;
 	size_t n, k;
+	int r = 0;
+
+	{
+		LOCK(&m->d->lock);
+		n = find_gaps(i, pos, end, gaps);
+		newer = is_newer(m, i);
+	}
+	if (newer)
+		r = make_durable(m, m->d);
+	for (k = 0; k < n && r == 0; k++)
+		r = staging_punch(f->fd, gaps[k][0], gaps[k][1]);
+	return r;
+}
+
+static void
+punch(struct durable *m, struct inode *i, const struct spill_range *g)
+{
+	uint64_t pos = g->off / BLOCK * BLOCK, end;
+	struct stage_file *f;
 	int r;
 
 	if (__builtin_add_overflow(g->off, g->len + BLOCK - 1, &end))
 		end = INT64_MAX;
 	end = end / BLOCK * BLOCK;
-	r = stage_get(d, i, NULL, &f);
+	r = stage_get(g->d, i, NULL, &f);
 	if (r == -ENOENT)
 		return;
-	while (r == 0 && pos < end) {
-		{
-			LOCK(&d->lock);
-			n = find_gaps(i, &pos, end, gaps);
-		}
-		for (k = 0; k < n && r == 0; k++)
-			r = staging_punch(f->fd, gaps[k][0], gaps[k][1]);
-	}
+	while (r == 0 && pos < end)
+		r = punch_some(m, i, f, &pos, end);
 	if (r < 0)
 		log_limited(LOG_LVL_WARN,
 		    "staging area: cannot give back room: %s", strerror(-r));
-	stage_put(d, i, f);
+	stage_put(g->d, i, f);
 }
 
 /* A closed file with nothing in it needs no staging file. */
 static bool
-is_empty(struct draft *d, struct inode *i)
+is_empty(const struct durable *m, struct inode *i, bool *ret_newer)
 {
 	int fd;
 
-	LOCK(&d->lock);
+	LOCK(&m->d->lock);
 	if (!i->staged_file || i->nwrite > 0 ||
 	    (i->stage != NULL && i->stage->refs > 0) ||
 	    (i->content != NULL && content_staged(i->content) > 0))
 		return false;
+	*ret_newer = is_newer(m, i);
 	i->staged_file = false;
 	fd = stage_idle(i);
 	if (fd >= 0)
@@ -172,41 +206,52 @@ is_empty(struct draft *d, struct inode *i)
 	return true;
 }
 
-static void
-clean_inode(struct draft *d, struct inode *i, struct spill_range *g)
+static int
+remove_file(struct draft *d, uint64_t ino, uint64_t *room)
 {
 	int r;
 
+	r = staging_remove(d->dir, ino);
+	if (r == 0)
+		*room += STAGING_FILE_COST;
+	else if (r != -ENOENT)
+		log_limited(LOG_LVL_WARN,
+		    "staging area: cannot remove a file: %s", strerror(-r));
+	return r;
+}
+
+static void
+clean_inode(struct durable *m, struct inode *i, struct spill_range *g)
+{
+	bool newer;
+
 	pthread_rwlock_wrlock(&i->data);
-	if (is_empty(d, i)) {
-		r = staging_remove(d->dir, i->ino);
-		if (r == 0)
-			g->bytes += STAGING_FILE_COST;
-		else if (r != -ENOENT)
-			log_limited(LOG_LVL_WARN,
-			    "staging area: cannot remove a file: %s",
-			    strerror(-r));
+	if (is_empty(m, i, &newer)) {
+		if (!newer || make_durable(m, m->d) == 0)
+			(void)remove_file(m->d, i->ino, &g->bytes);
 	} else if (g->len > 0) {
-		punch(d, i, g);
+		punch(m, i, g);
 	}
 	pthread_rwlock_unlock(&i->data);
 }
 
 static void
-clean_range(struct spill_range *g)
+clean_range(struct durable *m, struct spill_range *g)
 {
 	struct draft *d = g->d;
 	struct inode *i;
 
+	if (m->d != d)
+		(void)make_durable(m, d);
 	/* Without it the room stays taken, as the blocks do. */
-	if (sync_journal(d) < 0)
+	if (m->err < 0)
 		return;
 	{
 		LOCK(&d->lock);
 		i = inode_find(d, g->ino);
 	}
 	if (i != NULL) {
-		clean_inode(d, i, g);
+		clean_inode(m, i, g);
 		{
 			LOCK(&d->lock);
 			inode_unref(d, i);
@@ -217,20 +262,14 @@ clean_range(struct spill_range *g)
 }
 
 static void
-bury(struct spill *s, struct spill_grave *g)
+bury(struct spill *s, struct durable *m, struct spill_grave *g)
 {
 	uint64_t room = g->staged;
-	int r;
 
-	r = sync_journal(g->d);
-	if (r == 0) {
-		r = staging_remove(g->d->dir, g->ino);
-		if (r == 0)
-			room += STAGING_FILE_COST;
-		else if (r != -ENOENT)
-			log_limited(LOG_LVL_WARN,
-			    "staging area: cannot remove a file: %s",
-			    strerror(-r));
+	if (m->d != g->d)
+		(void)make_durable(m, g->d);
+	if (m->err == 0) {
+		(void)remove_file(g->d, g->ino, &room);
 		staging_release(s->ds->staging, room);
 	}
 	{
@@ -246,6 +285,7 @@ spill_exhume(struct draft *d, uint64_t ino)
 {
 	struct spill_grave key = {.d = d, .ino = ino}, *g;
 	struct spill *s = d->all->spill;
+	struct durable m = {0};
 
 	{
 		LOCK(&s->lock);
@@ -256,8 +296,8 @@ spill_exhume(struct draft *d, uint64_t ino)
 			return 0;
 		g->busy = true;
 	}
-	bury(s, g);
-	return 0;
+	bury(s, &m, g);
+	return m.err;
 }
 
 static size_t
@@ -283,6 +323,7 @@ spill_clean(struct spill *s)
 {
 	struct spill_ranges ranges = STAILQ_HEAD_INITIALIZER(ranges);
 	struct spill_grave *graves[GRAVES];
+	struct durable m = {0};
 	struct spill_range *g;
 	size_t n, k;
 
@@ -295,11 +336,12 @@ spill_clean(struct spill *s)
 	}
 	while ((g = STAILQ_FIRST(&ranges)) != NULL) {
 		STAILQ_REMOVE_HEAD(&ranges, link);
-		clean_range(g);
+		clean_range(&m, g);
 		free(g);
 	}
 	while ((n = take_graves(s, graves)) > 0) {
+		m.d = NULL;
 		for (k = 0; k < n; k++)
-			bury(s, graves[k]);
+			bury(s, &m, graves[k]);
 	}
 }
