@@ -122,7 +122,7 @@ io_rig_begin(struct io_rig *g)
 	const struct store_put how = {0};
 
 	memset(g, 0, sizeof(*g));
-	snprintf(g->dir, sizeof(g->dir), "/tmp/test-draft-XXXXXX");
+	snprintf(g->dir, sizeof(g->dir), "/tmp/test-io-XXXXXX");
 	assert_non_null(mkdtemp(g->dir));
 	pthread_mutex_init(&g->st.lock, NULL);
 	assert_int_equal(cond_init(&g->st.cond), 0);
@@ -146,7 +146,7 @@ io_rig_open(struct io_rig *g)
 
 	snprintf(state, sizeof(state), "%s/state", g->dir);
 	assert_int_equal(repo_open(new_door(&g->st), &ro, &g->repo), 0);
-	assert_int_equal(known_new(NULL, "g", 0, &g->known), 0);
+	assert_int_equal(known_new(NULL, "g", KNOWN_MAX_DEFAULT, &g->known), 0);
 	assert_int_equal(uploads_new(repo_store(g->repo), g->known, &uo,
 	    &g->up), 0);
 	g->o.state = state;
