@@ -145,6 +145,12 @@ class Victim:
             got = state(os.path.join(group, "current"))
             assert got in self.allowed, m.log()
             published = writing.stamp()
+            for name in list(got):
+                # No index holds an empty stream.
+                path = os.path.join(group, "current", name)
+                if os.path.isfile(path) and os.path.getsize(path) == 0:
+                    os.unlink(path)
+                    del got[name]
             if got:
                 os.mkdir(os.path.join(group, published))
                 self.snapshots[published] = (got, True)
