@@ -62,6 +62,27 @@ def test_read_only_key(own, mounts, tmp):
     assert m.errors() == ""
 
 
+def test_read_only_key_is_noticed(own, mounts, tmp):
+    """Neither ro nor rw: one warning, and the mount is read-only."""
+    policy(own, {"Principal": {"AWS": ["arn:aws:iam:::user/other"]},
+                 "Action": ["s3:ListBucket", "s3:GetObject"]})
+    own.credentials = write_credentials(f"{tmp}/key", *own.gateway.keys_2)
+    opts = [f"cache={tmp}/c", f"state={tmp}/s", *own.options()]
+    m = mounts(own.store, *opts, mode="noexec")
+    assert m.log().count("read-only") == 1
+    use(m)
+    with pytest.raises(OSError) as e:
+        os.mkdir(m / "host/x")
+    assert e.value.errno == errno.EROFS
+    with open("/proc/mounts") as f:
+        line = next(x for x in f if x.split()[1] == m.path)
+    assert line.split()[3].split(",")[0] == "ro"
+    m.stop()
+    p = run("mount", own.store, m.path, "-f", "-o",
+            ",".join(["rw", *opts]), check=False)
+    assert p.returncode == 5
+
+
 def test_not_allowed(own, mounts, tmp):
     """A user without any right: a sentence that says so."""
     own.credentials = write_credentials(f"{tmp}/key", *own.gateway.keys_2)
