@@ -190,7 +190,7 @@ draft_setattr(struct draft *d, uint64_t ino, const struct draft_change *c,
 		return -ESTALE;
 	r = inode_load(d, i, flags);
 	if (r == 0)
-		r = inode_count(d, i, flags);
+		r = inode_count(d, i, flags | BASE_CHEAP);
 	/* Not to be exact about names is no reason to fail. */
 	r = r == -EAGAIN || !i->loaded ? r : 0;
 	/* What depends on xattrs is a change of its own, before the size. */

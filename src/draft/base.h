@@ -84,7 +84,9 @@ int base_lookup(struct base_archive *a, uint64_t pos, const char *name,
 /** base_pxar(a, flags, ret): to call pxar functions with; as long as a. */
 int base_pxar(struct base_archive *a, unsigned flags, struct pxar **ret);
 /** base_nlink(a, pos, flags, ret): exact; the first call for an archive reads
- * all of its metadata. */
+ * all of its metadata, unless a catalog says that there are no hard links.  With
+ * BASE_CHEAP -EOVERFLOW rather than read all of a large archive for that. */
+#define BASE_CHEAP 0x100u
 int base_nlink(struct base_archive *a, uint64_t pos, unsigned flags,
     uint32_t *ret);
 

@@ -7,11 +7,17 @@
 #include "base/lock.h"
 #include "base/num.h"
 #include "draft/base_priv.h"
+#include "pbs/catalog.h"
+#include "repo/reader.h"
 #include "repo/repo.h"
 
 /* An archive that repeats a chunk over and over can have more hard links than
  * any disk; nobody else has so many files with several names. */
 #define FILES_MAX ((size_t)16 << 20)
+
+#define CATALOG_MAX (16 * MIB)
+/* Of a v1 archive, which is read as a whole for its links. */
+#define CHEAP_MAX (64 * MIB)
 
 /* Files that links were seen to, some of them several times until merged. */
 struct count {
@@ -73,7 +79,8 @@ saw_link(void *arg, uint64_t pos)
 	return 0;
 }
 
-/* Waits for who counts already; then 1, or 0 if the caller is to count. */
+/* Waits for who counts already; then 1, or 0 if the caller is to count, and
+ * nobody else does. */
 static int
 begin(struct base_archive_data *x, unsigned flags)
 {
@@ -90,20 +97,67 @@ begin(struct base_archive_data *x, unsigned flags)
 	return 0;
 }
 
+/* 1: there are hard links; 0: none; else nobody knows. */
+static int
+ask_catalog(struct base_archive *a, unsigned flags)
+{
+	const struct tree_file *f;
+	struct reader *rd = NULL;
+	uint64_t size;
+	void *p;
+	int r;
+
+	f = tree_find_file(&a->base->snap, "catalog.pcat1.didx");
+	if (f == NULL)
+		return -ENOENT;
+	r = repo_reader(a->base->repo, f, flags, &rd);
+	if (r < 0)
+		return r;
+	size = reader_size(rd);
+	p = size <= CATALOG_MAX ? malloc(size) : NULL;
+	r = size > CATALOG_MAX ? -EFBIG : p == NULL ? -ENOMEM :
+	    reader_pread(rd, p, size, 0, flags);
+	if (r == 0)
+		r = catalog_has_links(p, size, a->server);
+	free(p);
+	reader_unref(rd);
+	return r;
+}
+
+static int
+count(struct base_archive *a, unsigned flags, struct count *c)
+{
+	struct base_archive_data *x = a->data;
+	struct pxar *px;
+	int r;
+
+	r = base_pxar(a, flags & REPO_NOWAIT, &px);
+	if (r < 0)
+		return r;
+	/* In a split archive metadata is all there is to read. */
+	if (pxar_version(px) == 1 && !x->many_links) {
+		r = ask_catalog(a, flags & REPO_NOWAIT);
+		if (r == 0 || r == -EAGAIN || repo_is_outage(r))
+			return r;
+		x->many_links =
+		    reader_size(x->opened->stream) > CHEAP_MAX;
+	}
+	if (x->many_links && (flags & BASE_CHEAP) != 0)
+		return -EOVERFLOW;
+	return pxar_links(px, saw_link, c);
+}
+
 static int
 prepare(struct base_archive *a, unsigned flags)
 {
 	struct base_archive_data *x = a->data;
 	struct count c = {0};
-	struct pxar *px;
 	int r;
 
 	r = begin(x, flags);
 	if (r != 0)
 		return MIN(r, 0);
-	r = base_pxar(a, flags, &px);
-	if (r == 0)
-		r = pxar_links(px, saw_link, &c);
+	r = count(a, flags, &c);
 	merge(&c);
 	LOCK(&x->lock);
 	x->links_state = r == 0 ? LINKS_KNOWN : LINKS_UNKNOWN;

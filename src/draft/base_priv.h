@@ -37,6 +37,7 @@ struct base_archive_data {
 	struct digest expect;	/* of the index */
 	bool has_expect;
 	enum links_state links_state;
+	bool many_links;	/* of who counts: they cost much to count */
 	struct file_links *links;	/* owned; sorted by pos */
 	size_t n_links;
 };

@@ -252,7 +252,8 @@ void inode_unref(struct draft *d, struct inode *i);
 void inode_reap(struct draft *d);
 /** inode_load(d, i, flags): without the lock: see loaded. */
 int inode_load(struct draft *d, struct inode *i, unsigned flags);
-/** inode_count(d, i, flags): without the lock: nlink_known from then on. */
+/** inode_count(d, i, flags): without the lock: nlink_known from then on.  Takes
+ * BASE_CHEAP. */
 int inode_count(struct draft *d, struct inode *i, unsigned flags);
 /** inode_new(d, ino, ret): not in any directory; one reference.  -EEXIST. */
 int inode_new(struct draft *d, uint64_t ino, struct inode **ret);

@@ -89,7 +89,7 @@ draft_getattr(struct draft *d, uint64_t ino, unsigned flags,
 	r = get(d, ino, flags, &i);
 	if (r < 0)
 		return r;
-	r = inode_count(d, i, flags);
+	r = inode_count(d, i, flags | BASE_CHEAP);
 	LOCK(&d->lock);
 	/* Without an exact count it has the names that are known. */
 	if (r != -EAGAIN) {

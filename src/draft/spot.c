@@ -172,7 +172,8 @@ spot_find(struct draft *d, uint64_t parent, const char *name, unsigned want,
 	if (r == 0 && ret->child != NULL)
 		r = inode_load(d, ret->child, flags);
 	if (r == 0 && ret->child != NULL && want != 0) {
-		r = inode_count(d, ret->child, flags);
+		r = inode_count(d, ret->child, (want & SPOT_NLINK) != 0 ?
+		    flags : flags | BASE_CHEAP);
 		if (r < 0 && r != -EAGAIN && (want & SPOT_NLINK) == 0)
 			r = 0;
 	}

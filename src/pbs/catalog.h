@@ -46,6 +46,11 @@ typedef int catalog_fn(void *arg, const struct catalog_entry *e);
 int catalog_table(const void *p, size_t len, uint64_t pos, catalog_fn *fn,
     void *arg);
 
+/** catalog_has_links(p, len, archive): whether it knows of hard links in the
+ * archive of that server name: 1 or 0; -ENOENT if it does not know the archive;
+ * -EBADMSG; -ENOMEM. */
+int catalog_has_links(const void *p, size_t len, const char *archive);
+
 /*
  * Writing one: directories are opened and closed in order.  The outermost are
  * the archives, by server name; nothing else may be beside them (-EINVAL, as
