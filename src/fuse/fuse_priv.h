@@ -87,7 +87,7 @@ struct call {
 	int (*fn)(struct call *c, unsigned flags);
 	fuse_ino_t ino;
 	size_t size;
-	off_t off;
+	off_t off, len;
 	struct fuse_file_info fi;
 	const char *name;	/* valid while fn runs */
 	/* Of changes. */

@@ -319,7 +319,7 @@ static int
 do_fallocate(struct call *c, unsigned flags)
 {
 	return reply_done(c, vfs_fallocate(data_file(&c->fi), (int)c->how,
-	    (uint64_t)c->off, (uint64_t)c->attr.st_size, flags));
+	    (uint64_t)c->off, (uint64_t)c->len, flags));
 }
 
 void
@@ -327,6 +327,6 @@ write_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off,
     off_t len, struct fuse_file_info *fi)
 {
 	call_run(&(struct call){.req = req, .fn = do_fallocate, .ino = ino,
-	    .how = (unsigned)mode, .off = off, .attr.st_size = len, .fi = *fi,
+	    .how = (unsigned)mode, .off = off, .len = len, .fi = *fi,
 	    .writes = true});
 }

@@ -110,6 +110,35 @@ command_line(void **state)
 }
 
 static void
+choices(void **state)
+{
+	struct options *o = *state;
+
+	assert_int_equal(o->fsync, OPTION_FSYNC_LOCAL);
+	assert_int_equal(o->archive, OPTION_ARCHIVE_SPLIT);
+	assert_string_equal(o->owner, "root@pam");
+	assert_int_equal(option_parse_list(o, "fsync=s3,archive=pxar", 0), 0);
+	assert_int_equal(o->fsync, OPTION_FSYNC_S3);
+	assert_int_equal(o->archive, OPTION_ARCHIVE_PXAR);
+	assert_int_equal(option_parse_list(o, "fsync=local", 0), 0);
+	assert_int_equal(o->fsync, OPTION_FSYNC_LOCAL);
+	assert_int_equal(option_parse_list(o, "archive=zip", 0), -EINVAL);
+	assert_said("split|pxar");
+}
+
+/* mount(8) has an option of that name, but without a value. */
+static void
+two_owners(void **state)
+{
+	struct options *o = *state;
+
+	assert_int_equal(option_parse_list(o, "owner,noowner", 0), 0);
+	assert_string_equal(o->owner, "root@pam");
+	assert_int_equal(option_parse_list(o, "owner=me@pbs", 0), 0);
+	assert_string_equal(o->owner, "me@pbs");
+}
+
+static void
 dashes_end_options(void **state)
 {
 	char **args;
@@ -162,7 +191,8 @@ bad_values(void **state)
 	    "request-rate=-1", "request-rate=nan", "request-rate=1e9",
 	    "request-rate=.", "hardlinks=all", "ro=maybe", "memory=1M",
 	    "fetchers=0", "fetchers=257", "uid=-1", "uid=4294967295",
-	    "retries=18446744073709551616",
+	    "retries=18446744073709551616", "fsync=", "fsync=s", "fsync=s3|",
+	    "fsync=local|s3", "archive=tar", "staging-size=1K",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
@@ -259,6 +289,8 @@ main(void)
 	    T(defaults),
 	    T(table_is_sound),
 	    T(command_line),
+	    T(choices),
+	    T(two_owners),
 	    T(dashes_end_options),
 	    T(unknown_ones),
 	    T(bad_values),
