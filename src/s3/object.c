@@ -253,6 +253,22 @@ s3_head_bucket(struct s3 *c, deadline_t deadline)
 	return err == 0 ? 0 : -EPROTO;
 }
 
+/* Success has nothing to say.  What comes with a body is an error that was
+ * found too late for the status, or the page of some proxy. */
+static int
+check_silent(void *arg, const struct http_response *r, struct s3_error *e)
+{
+	struct xml_error x;
+
+	(void)arg;
+	if (r->body->len == 0)
+		return 0;
+	if (xml_error(r->body->data, r->body->len, &x) < 0)
+		return bad_answer(e, "success is not confirmed");
+	error_from_body(&x, e);
+	return -EIO;
+}
+
 int
 s3_put(struct s3 *c, const char *key, const void *p, size_t len, bool if_absent,
     deadline_t deadline, struct s3_object *ret)
@@ -270,6 +286,7 @@ s3_put(struct s3 *c, const char *key, const void *p, size_t len, bool if_absent,
 	    .body = len > 0 ? p : "",
 	    .body_len = len,
 	    .deadline = deadline,
+	    .check = check_silent,
 	    .retry_conflict = true,
 	    .silent = conditional,
 	};
@@ -306,6 +323,7 @@ s3_delete(struct s3 *c, const char *key, deadline_t deadline)
 	    .method = "DELETE",
 	    .key = key,
 	    .deadline = deadline,
+	    .check = check_silent,
 	};
 	struct http_response r;
 	struct s3_error e;

@@ -10,7 +10,7 @@ import shutil
 
 import pytest
 
-from pbs3fs_test import pbsgen, writing
+from pbs3fs_test import listing, pbsgen, writing
 
 BIG = 5 << 20
 
@@ -54,7 +54,7 @@ def steps():
     yield lambda top: os.unlink(at("data/f0")(top))
     yield lambda top: os.link(at("data/f1")(top), at("data/hard")(top))
     yield lambda top: os.setxattr(at("data/f3")(top), "user.a", b"b")
-    yield lambda top: os.chmod(at("data/f3")(top), 0o4711)
+    yield lambda top: os.chmod(at("data/f3")(top), 0o711)
     yield lambda top: os.truncate(at("data/f3")(top), 17)
     yield lambda top: write(at("disk.img")(top), b"block" * 1000, 4 << 20,
                             sync=True)
@@ -76,6 +76,18 @@ def state(top):
             for record in tree.values():
                 record.pop("mtime")
     return out
+
+
+def difference(want, got):
+    """What to look at."""
+    out = []
+    for name in sorted(set(want) | set(got)):
+        w, g = want.get(name), got.get(name)
+        if isinstance(w, dict) and isinstance(g, dict):
+            out += [f"{name}: {line}" for line in listing.differences(w, g)]
+        elif w != g:
+            out.append(f"{name}: {w} is {g}")
+    return "\n".join(out)
 
 
 class Victim:
@@ -143,7 +155,8 @@ class Victim:
             self.allowed = [state(self.mirror)]
         if os.path.isdir(group):
             got = state(os.path.join(group, "current"))
-            assert got in self.allowed, m.log()
+            assert got in self.allowed, m.log() + difference(
+                self.allowed[-1], got)
             published = writing.stamp()
             for name in list(got):
                 # No index holds an empty stream.
