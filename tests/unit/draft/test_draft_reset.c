@@ -162,6 +162,15 @@ test_open_dir(void **state)
 	draft_world_close(&w);
 }
 
+static void
+count_replaced(void *arg, const struct group_name *g)
+{
+	unsigned *n = arg;
+
+	assert_string_equal(g->id, "h1");
+	++*n;
+}
+
 /* A draft that nobody changed follows what is the latest snapshot. */
 static void
 test_refreshed(void **state)
@@ -169,6 +178,7 @@ test_refreshed(void **state)
 	struct draft_world w;
 	struct snap_maker m;
 	struct stat old, st;
+	unsigned replaced = 0;
 
 	(void)state;
 	draft_world_open(&w, draft_world_tree(2));
@@ -177,7 +187,8 @@ test_refreshed(void **state)
 	snap_blob(&m, "b.conf.blob", "b", 1);
 	snap_finish(&m, NULL);
 	assert_int_equal(repo_refresh(w.repo, NULL), 0);
-	drafts_refreshed(w.ds);
+	drafts_refreshed(w.ds, count_replaced, &replaced);
+	assert_int_equal(replaced, 1);
 	assert_int_equal(dw_find(&w, "root", &st), -ENOENT);
 	assert_int_equal(dw_stat(&w, "b.conf").st_size, 1);
 	assert_int_equal(draft_getattr(w.d, old.st_ino, 0, &st), -ESTALE);
@@ -187,7 +198,8 @@ test_refreshed(void **state)
 	snap_blob(&m, "c.conf.blob", "c", 1);
 	snap_finish(&m, NULL);
 	assert_int_equal(repo_refresh(w.repo, NULL), 0);
-	drafts_refreshed(w.ds);
+	drafts_refreshed(w.ds, count_replaced, &replaced);
+	assert_int_equal(replaced, 1);
 	assert_int_equal(dw_stat(&w, "b.conf").st_size, 1);
 	draft_world_again(&w);
 	assert_int_equal(dw_stat(&w, "b.conf").st_size, 1);

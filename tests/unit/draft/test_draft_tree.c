@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../pxar/mkpxar.h"
+#include "../repo/slow_store.h"
+#include "../vfs/world.h"
 #include "draft_world.h"
 
 #define assert_list(w, path, text)                                             \
@@ -157,6 +160,56 @@ test_remove_all(void **state)
 	draft_world_close(&w);
 }
 
+/* What cannot be read is no reason to refuse the rest of a directory. */
+static void
+test_damaged(void **state)
+{
+	struct slow_store *s = slow_store_new();
+	struct mk *m = malloc(sizeof(*m));
+	const uint64_t junk = 0x1234567812345678;
+	struct draft_world w;
+	struct snap_maker sm;
+	struct stat st;
+	uint64_t bad;
+	int i;
+
+	(void)state;
+	assert_non_null(m);
+	mk_init(m, 2);
+	mk_root(m, MK(S_IFDIR | 0755));
+	mk_dir(m, "d", MK(S_IFDIR | 0755));
+	mk_file(m, "a", MK(S_IFREG | 0644), "a", 1);
+	bad = mk_file(m, "b", MK(S_IFREG | 0644), "b", 1);
+	mk_file(m, "c", MK(S_IFREG | 0644), "c", 1);
+	mk_finish(m);
+	/* The type of its ENTRY record. */
+	memcpy(m->main.p + bad + 16 + 2, &junk, 8);
+	snap_begin(&sm, s, "", BACKUP_HOST, "h1", T1);
+	snap_pxar(&sm, "root", m);
+	snap_finish(&sm, NULL);
+	mk_fini(m);
+	free(m);
+	draft_world_open(&w, s);
+	assert_list(&w, "root/d", "a c ");
+	assert_int_equal(dw_find(&w, "root/d/b", &st), -EBADMSG);
+	assert_int_equal(dw_make(&w, "root/d/b", S_IFREG | 0644), -EBADMSG);
+	assert_text(&w, "root/d/c", "c");
+	assert_int_equal(dw_make(&w, "root/d/e", S_IFREG | 0644), 0);
+	assert_int_equal(dw_rename(&w, "root/d/a", "root/d/c", 0), 0);
+	for (i = 0; i < 2; i++) {
+		assert_list(&w, "root/d", "c e ");
+		assert_text(&w, "root/d/c", "a");
+		draft_world_again(&w);
+	}
+	/* It goes with its directory. */
+	assert_int_equal(dw_unlink(&w, "root/d/c"), 0);
+	assert_int_equal(dw_rmdir(&w, "root/d"), -ENOTEMPTY);
+	assert_int_equal(dw_unlink(&w, "root/d/e"), 0);
+	assert_int_equal(dw_rmdir(&w, "root/d"), 0);
+	assert_list(&w, "root", "");
+	draft_world_close(&w);
+}
+
 static void
 test_held(void **state)
 {
@@ -231,6 +284,7 @@ main(void)
 	    cmocka_unit_test_prestate(test_base, &one),
 	    cmocka_unit_test_prestate(test_base, &two),
 	    cmocka_unit_test(test_remove_all),
+	    cmocka_unit_test(test_damaged),
 	    cmocka_unit_test(test_held),
 	    cmocka_unit_test(test_xattrs),
 	};
