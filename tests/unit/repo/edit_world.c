@@ -32,6 +32,7 @@ trip(struct trip *t, enum store_verb v)
 	LOCK(&t->lock);
 
 	t->n[v]++;
+	pthread_cond_broadcast(&t->change);
 	t->calls++;
 	if (t->fail_at == 0 || t->calls < t->fail_at)
 		return 0;
@@ -86,7 +87,11 @@ trip_list(struct store *s, const char *prefix, const char *after,
 	struct trip *t = (struct trip *)s;
 	int r = trip(t, STORE_LIST);
 
-	return r != 0 ? t->error : store_list(s->below, prefix, after, fn, arg);
+	r = r != 0 ? t->error : store_list(s->below, prefix, after, fn, arg);
+	LOCK(&t->lock);
+	while (t->hold_list)
+		pthread_cond_wait(&t->change, &t->lock);
+	return r;
 }
 
 static int
@@ -109,6 +114,7 @@ static void
 trip_free(struct store *s)
 {
 	pthread_mutex_destroy(&((struct trip *)s)->lock);
+	pthread_cond_destroy(&((struct trip *)s)->change);
 	free(s);
 }
 
@@ -131,6 +137,7 @@ trip_new(struct store *below)
 	t->s.name = "trip";
 	t->error = -EHOSTDOWN;
 	pthread_mutex_init(&t->lock, NULL);
+	assert_int_equal(cond_init(&t->change), 0);
 	return t;
 }
 
@@ -274,6 +281,26 @@ world_reset(struct world *w)
 	w->trip->calls = w->trip->fail_at = 0;
 	w->trip->first_deleted[0] = w->trip->last_put[0] = '\0';
 	w->trip->error = error;
+}
+
+void
+world_await(struct world *w, enum store_verb v, unsigned n)
+{
+	deadline_t d = deadline_in(10000);
+	LOCK(&w->trip->lock);
+
+	while (w->trip->n[v] < n)
+		assert_int_equal(cond_wait_until(&w->trip->change,
+		    &w->trip->lock, d), 0);
+}
+
+void
+world_hold_list(struct world *w, bool hold)
+{
+	LOCK(&w->trip->lock);
+
+	w->trip->hold_list = hold;
+	pthread_cond_broadcast(&w->trip->change);
 }
 
 void

@@ -29,6 +29,9 @@ struct trip {
 	unsigned fail_at;		/* the call to fail, from 1; 0: none */
 	enum fail_mode mode;
 	int error;			/* what failing says */
+	pthread_cond_t change;
+	bool hold_list;			/* a listing is done, but not told of
+					 * until this ends */
 	char first_deleted[512];
 	char last_put[512];
 };
@@ -47,6 +50,10 @@ extern const struct group_name w_group, w_prefix, w_nested, w_inner;
  * protected), host/web10, host/web1 in namespaces a, ab and a/b. */
 void world_open(struct world *w, bool is_dir);
 void world_close(struct world *w);
+/** world_await(w, v, n): until there were n such calls. */
+void world_await(struct world *w, enum store_verb v, unsigned n);
+/** world_hold_list(w, hold): sets hold_list. */
+void world_hold_list(struct world *w, bool hold);
 /** world_reset(w): counts are 0, nothing fails. */
 void world_reset(struct world *w);
 

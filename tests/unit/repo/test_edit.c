@@ -588,6 +588,60 @@ the_kept_listing_knows(void **state)
 	world_close(&w);
 }
 
+struct doing {
+	pthread_t thread;
+	int (*fn)(struct repo *);
+	struct repo *repo;
+	int r;
+};
+
+static void *
+doing_run(void *arg)
+{
+	struct doing *d = arg;
+
+	d->r = d->fn(d->repo);
+	return NULL;
+}
+
+static int
+do_refresh(struct repo *r)
+{
+	return repo_refresh(r, NULL);
+}
+
+/* One that began before a change does not undo it. */
+static void
+an_older_listing_does_not_undo_a_change(void **state)
+{
+	struct doing refresh = {.fn = do_refresh};
+	struct doing create = {.fn = do_create_group};
+	struct world w;
+	struct tree *t;
+
+	(void)state;
+	world_open(&w, false);
+	refresh.repo = create.repo = w.repo;
+	world_hold_list(&w, true);
+	assert_int_equal(pthread_create(&refresh.thread, NULL, doing_run,
+	    &refresh), 0);
+	world_await(&w, STORE_LIST, 1);
+	assert_int_equal(pthread_create(&create.thread, NULL, doing_run,
+	    &create), 0);
+	world_await(&w, STORE_PUT, 1);
+	usleep(100000);		/* time enough to do it too early */
+	world_hold_list(&w, false);
+	pthread_join(refresh.thread, NULL);
+	pthread_join(create.thread, NULL);
+	assert_int_equal(refresh.r, 0);
+	assert_int_equal(create.r, 0);
+	t = repo_tree(w.repo);
+	assert_non_null(tree_find_group(t->root, BACKUP_VM, "100"));
+	tree_unref(t);
+	world_shows_all(&w);
+	world_close(&w);
+}
+
 static void
 a_read_only_store_is_not_changed(void **state)
 {
@@ -622,6 +676,7 @@ main(void)
 	    cmocka_unit_test(changes_may_fail_at_any_request),
 	    cmocka_unit_test(snapshot_notes_are_in_the_manifest),
 	    cmocka_unit_test(the_kept_listing_knows),
+	    cmocka_unit_test(an_older_listing_does_not_undo_a_change),
 	    cmocka_unit_test(a_read_only_store_is_not_changed),
 	};
 
