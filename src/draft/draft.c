@@ -76,6 +76,17 @@ err_free:
 	return r;
 }
 
+void
+draft_forget_graves(struct draft *d)
+{
+	struct grave *g;
+
+	while ((g = STAILQ_FIRST(&d->graves)) != NULL) {
+		STAILQ_REMOVE_HEAD(&d->graves, link);
+		free(g);
+	}
+}
+
 /* Whoever held an inode is gone by now: references do not count any more. */
 static void
 free_inodes(struct draft *d)
@@ -91,18 +102,13 @@ free_inodes(struct draft *d)
 void
 draft_free(struct draft *d)
 {
-	struct grave *g;
-
 	if (d == NULL)
 		return;
 	if (d->journal != NULL)
 		inode_reap(d);
 	free_inodes(d);
 	/* These are of a journal that lives on. */
-	while ((g = STAILQ_FIRST(&d->graves)) != NULL) {
-		STAILQ_REMOVE_HEAD(&d->graves, link);
-		free(g);
-	}
+	draft_forget_graves(d);
 	journal_close(d->journal);
 	base_unref(d->base);
 	if (d->dir >= 0)

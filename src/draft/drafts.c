@@ -150,8 +150,11 @@ drafts_free(struct drafts *ds)
 	drafts_shutdown(ds);
 	if (ds->has_idle)
 		pthread_join(ds->idle, NULL);
+	/* What drafts leave behind is nobody's work any more. */
 	spill_free(ds->spill);
+	ds->spill = NULL;
 	io_free(ds->io);
+	ds->io = NULL;
 	while ((d = LIST_FIRST(&ds->list)) != NULL) {
 		LIST_REMOVE(d, link);
 		draft_free(d);

@@ -19,6 +19,8 @@ struct group_name;
 int draft_new(struct drafts *ds, const struct group_name *g, uint32_t slot,
     struct draft **ret);
 void draft_free(struct draft *d);
+/** draft_forget_graves(d): nothing is done about what inodes left behind. */
+void draft_forget_graves(struct draft *d);
 /** draft_set_base(d, base): lock held; gives its archives numbers and takes a
  * reference.  -EOVERFLOW when there are no more. */
 int draft_set_base(struct draft *d, struct base *base);

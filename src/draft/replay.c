@@ -557,6 +557,8 @@ draft_replay_end(struct draft *d, int err)
 	size_t n;
 
 	d->replay = NULL;
+	/* Staging files of what is not there any more are swept away. */
+	draft_forget_graves(d);
 	for (n = 0; n < rp->n_archives; n++)
 		free(rp->archives[n].server);
 	free(rp->archives);
