@@ -68,6 +68,7 @@ struct base {
 
 /** base_opened(a, flags, ret): fetches what a begins with. */
 int base_opened(struct base_archive *a, unsigned flags, struct opened **ret);
+void base_opened_free(struct opened *o);
 void base_dirs_free(struct base *b);
 void base_links_free(struct base_archive *a);
 
