@@ -113,7 +113,7 @@ const struct option_def option_table[] = {
     {"fsync", 0, OPTION_CHOICE, SHARED, CMD_MOUNT, AT(fsync), ANY, "local|s3",
 	"local", "where data is safe when fsync returns"},
     {"archive", 0, OPTION_CHOICE, SHARED, CMD_MOUNT, AT(archive), ANY,
-	"split|pxar", "split", "form of new archives"},
+	"split|pxar", "split", "form of file archives"},
     {"snapshot-idle", 0, OPTION_DURATION, SHARED, CMD_MOUNT,
 	AT(snapshot_idle), 0, 2592000000, "TIME", NULL,
 	"publish what nobody has written for so long"},

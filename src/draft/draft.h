@@ -57,7 +57,7 @@ struct drafts_opts {
 	unsigned timeout_ms;	/* how long a writer waits for room; 0: 5 min */
 	unsigned idle_s;	/* publish what nobody writes for so long; 0:
 				 * never */
-	int archive;		/* of new archives: 1 pxar, 2 split; 0: 2 */
+	int archive;		/* of archives: 1 pxar, 2 split; 0: 2 */
 	bool fsync_store;	/* fsync waits for the store */
 	uid_t uid;		/* of current/ itself */
 	gid_t gid;
