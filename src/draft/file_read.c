@@ -24,12 +24,19 @@ struct read {
 	uint8_t *p;		/* owned, or NULL */
 };
 
+/* Whoever is told may end the mount at once: of the draft nothing is touched
+ * after that. */
 static void
 read_end(struct read *rd, int err, const struct iovec *iov, int n)
 {
-	rd->fn(rd->arg, err, iov, n);
+	struct buf *blob = NULL;
+
+	if (rd->v != NULL && rd->v->c.blob != NULL)
+		blob = buf_ref(rd->v->c.blob);
 	view_unref(rd->v);
 	draft_close(rd->f);
+	rd->fn(rd->arg, err, iov, n);
+	buf_unref(blob);
 	free(rd->p);
 	free(rd);
 }

@@ -23,6 +23,7 @@
 #define TICK_IDLE_MS 60000
 #define HOLD_MS 10000
 #define ROUNDS 64
+#define DESPERATE_MS 50
 
 static int
 item_cmp(const struct spill_item *a, const struct spill_item *b)
@@ -376,28 +377,46 @@ work_small(struct spill *s, enum spill_mode mode, uint64_t want)
 
 /* How much should be on its way into the store, to get below half. */
 static uint64_t
-wanted(struct spill *s)
+wanted(const struct staging_stats *st)
 {
-	struct staging_stats st;
-
-	staging_stats(s->ds->staging, &st);
-	if (st.used > st.limit / 2)
-		return MAX(st.used - st.limit / 2, st.used / 4);
+	if (st->used > st->limit / 2)
+		return MAX(st->used - st->limit / 2, st->used / 4);
 	/* The file system is full, or somebody wants a lot. */
-	return st.used / 4 + 1;
+	return st->used / 4 + 1;
+}
+
+/*
+ * Nothing that an index can use is left, and room is needed.  Who waits may
+ * have got room already and not know it yet: unless all is full, it has to
+ * last for a moment.
+ */
+static bool
+is_desperate(struct spill *s, const struct staging_stats *st, int pressure)
+{
+	uint64_t now = clock_mono_ms();
+
+	if (pressure < 2 || s->flying > 0 || !spill_has_room(s)) {
+		s->desperate_at = 0;
+		return false;
+	}
+	if (s->desperate_at == 0)
+		s->desperate_at = now + DESPERATE_MS;
+	return st->used > st->limit / 8 * 7 || now >= s->desperate_at;
 }
 
 static void
 relieve(struct spill *s, int pressure)
 {
 	enum spill_mode mode = pressure > 1 ? SPILL_URGENT : SPILL_TIGHT;
-	uint64_t want = wanted(s);
+	struct staging_stats st;
+	uint64_t want;
 
+	staging_stats(s->ds->staging, &st);
+	want = wanted(&st);
 	(void)work_queue(s, &s->large, mode, want);
 	(void)work_queue(s, &s->fresh, mode, want);
 	work_small(s, mode, want);
-	/* What is under way may be enough. */
-	if (pressure > 1 && s->flying == 0 && spill_has_room(s))
+	if (is_desperate(s, &st, pressure))
 		(void)spill_gather(s, want);
 }
 
@@ -590,7 +609,8 @@ sleep_some(struct spill *s)
 	}
 	if (is_backing_off(s))
 		ms = MIN(MAX(ms, s->retry_at - now), (uint64_t)TICK_LITTER_MS);
-	if (!STAILQ_EMPTY(&s->parked) || s->stalled != NULL)
+	if (!STAILQ_EMPTY(&s->parked) || s->stalled != NULL ||
+	    s->desperate_at != 0)
 		ms = TICK_PARKED_MS;
 	staging_wait(s->ds->staging, (unsigned)ms);
 }

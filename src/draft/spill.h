@@ -154,6 +154,7 @@ struct spill {
 	struct spill_job *stalled;	/* to be submitted again */
 	uint64_t flying;	/* bytes staged */
 	uint64_t retry_at, delay;	/* ms: after a failure */
+	uint64_t desperate_at;	/* ms: when to gather anything at all; 0 */
 	uint64_t hold_at;	/* ms: when to try to get the claim again */
 	uint8_t *scratch;	/* owned: SPILL_CHUNK_MAX */
 	struct pack_walk *walk;	/* owned, or NULL */

@@ -164,8 +164,8 @@ natural_slots(struct spill *s, struct spill_item *item, struct inode *i,
 		slot = (off + SPILL_CHUNK - 1) / SPILL_CHUNK * SPILL_CHUNK;
 		end = slot + SPILL_CHUNK;
 		/* The last one may be shorter, if no more comes. */
-		if (end > l->size && slot < l->size && (l->closed ||
-		        mode >= SPILL_URGENT))
+		if (end > l->size && slot < l->size &&
+		    (l->closed || mode == SPILL_ALL))
 			end = l->size;
 		if (end > off + len || end > l->size) {
 			item->cursor = off + len;

@@ -101,6 +101,39 @@ test_image_larger_than_staging(void **state)
 	io_rig_end(&g);
 }
 
+/* Much larger: DRAFT_BIG=MiB, which takes a while. */
+static void
+test_big_image(void **state)
+{
+	const char *text = getenv("DRAFT_BIG");
+	_cleanup_free_ uint8_t *p = noise(SLOT, 17);
+	uint64_t size, off, ino, n;
+	struct draft_file *f;
+	struct io_rig g;
+
+	(void)state;
+	if (text == NULL || num_u64(text, &size) < 0)
+		skip();
+	size *= MIB;
+	n = size / SLOT;
+	io_rig_begin(&g);
+	g.o.staging = 16 * MIB;
+	io_rig_open(&g);
+	f = io_open(&g, "disk.img", O_RDWR | O_CREAT, &ino);
+	for (off = 0; off < size; off += SLOT) {
+		put_le64(p, off);
+		io_write_all(f, p, off, SLOT);
+	}
+	for (off = 0; off < size; off += SLOT) {
+		put_le64(p, off);
+		io_expect(f, p, off, SLOT);
+	}
+	io_close(&g, f, ino);
+	assert_int_equal(draft_publish(g.d, IO_RIG_T), 0);
+	assert_int_equal(io_rig_puts(&g), n);
+	io_rig_end(&g);
+}
+
 /* What is written behind the writer goes without any need. */
 static void
 test_stream_goes_eagerly(void **state)
@@ -619,6 +652,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_image_larger_than_staging),
+		cmocka_unit_test(test_big_image),
 		cmocka_unit_test(test_stream_goes_eagerly),
 		cmocka_unit_test(test_small_files_are_packed),
 		cmocka_unit_test(test_fsync_into_store),
