@@ -165,6 +165,43 @@ test_stream_goes_eagerly(void **state)
 	io_rig_end(&g);
 }
 
+/* A large file in a tree, by chunks that the snapshot can use: what it sends
+ * beside them is the end, and the metadata. */
+static void
+test_large_file_through_small_staging(void **state)
+{
+	const size_t len = 160 * MIB, step = 16 * MIB;
+	_cleanup_free_ uint8_t *p = noise(step, 21);
+	struct draft_file *f;
+	struct io_rig g;
+	uint64_t ino, off;
+	unsigned puts;
+
+	(void)state;
+	io_rig_begin(&g);
+	g.o.staging = 64 * MIB;
+	io_rig_open(&g);
+	f = io_open(&g, "tree/a", O_RDWR | O_CREAT, &ino);
+	for (off = 0; off < len; off += step) {
+		io_noise(p, step, 22 + off);
+		io_write_all(f, p, off, step);
+	}
+	for (off = 0; off < len; off += step) {
+		io_noise(p, step, 22 + off);
+		io_expect(f, p, off, step);
+	}
+	io_close(&g, f, ino);
+	puts = io_rig_puts(&g);
+	g.st.gets = 0;
+	assert_int_equal(draft_publish(g.d, IO_RIG_T), 0);
+	printf("%u chunks before, %u in all; %u fetched\n", puts,
+	    io_rig_puts(&g), io_rig_gets(&g));
+	/* 160 MiB in chunks of 5 MiB on average, and at least one of 4. */
+	assert_in_range(io_rig_puts(&g), 20, 60);
+	assert_int_equal(io_rig_gets(&g), 0);
+	io_rig_end(&g);
+}
+
 /* Small files of a tree, larger together than the staging area, go several in
  * a chunk, which the snapshot uses as they are. */
 static void
@@ -654,6 +691,7 @@ main(void)
 		cmocka_unit_test(test_image_larger_than_staging),
 		cmocka_unit_test(test_big_image),
 		cmocka_unit_test(test_stream_goes_eagerly),
+		cmocka_unit_test(test_large_file_through_small_staging),
 		cmocka_unit_test(test_small_files_are_packed),
 		cmocka_unit_test(test_fsync_into_store),
 		cmocka_unit_test(test_full_and_store_away),
