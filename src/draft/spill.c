@@ -24,6 +24,7 @@
 #define HOLD_MS 10000
 #define ROUNDS 64
 #define DESPERATE_MS 50
+#define STEPS_MAX 1024
 
 static int
 item_cmp(const struct spill_item *a, const struct spill_item *b)
@@ -346,7 +347,7 @@ static size_t
 small_drafts(struct spill *s, struct draft **v, size_t max)
 {
 	struct spill_item *item;
-	size_t n = 0, k;
+	size_t n = 0, k, steps = 0;
 
 	LOCK(&s->lock);
 	TAILQ_FOREACH(item, &s->small.head, order) {
@@ -354,7 +355,7 @@ small_drafts(struct spill *s, struct draft **v, size_t max)
 			;
 		if (k == n && n < max)
 			v[n++] = item->d;
-		if (n == max)
+		if (n == max || ++steps == STEPS_MAX)
 			break;
 	}
 	return n;
@@ -364,15 +365,22 @@ static void
 work_small(struct spill *s, enum spill_mode mode, uint64_t want)
 {
 	struct draft *v[DRAFTS_MAX];
+	uint64_t now = clock_mono_ms(), sent = 0;
 	size_t n, k;
 
+	if (now < s->walk_at)
+		return;
 	n = small_drafts(s, v, DRAFTS_MAX);
 	for (k = 0; k < n && s->flying < want && spill_has_room(s); k++) {
 		if (!spill_begin(s, v[k]))
 			continue;
-		(void)spill_pack(s, v[k], mode, want - s->flying);
+		sent += spill_pack(s, v[k], mode, want - s->flying);
 		spill_end(s, v[k]);
 	}
+	/* A walk over a large tree is not to be had for nothing. */
+	if (sent == 0)
+		s->walk_at = now +
+		    (mode >= SPILL_URGENT ? TICK_MS : SPILL_COLD_MS);
 }
 
 /* How much should be on its way into the store, to get below half. */
@@ -545,9 +553,14 @@ keep_claim(struct spill *s, struct spill_draft *sd)
 		LOCK(&s->lock);
 		flying = sd->flying;
 	}
-	if (chunked > 0 && clock_mono_ms() >= s->hold_at &&
-	    spill_hold(s, sd) < 0)
+	if (chunked > 0 && !sd->holds && clock_mono_ms() >= s->hold_at &&
+	    spill_hold(s, sd) < 0) {
 		s->hold_at = clock_mono_ms() + HOLD_MS;
+		log_limited(LOG_LVL_WARN, "garbage is being collected while "
+		    "an open snapshot has chunks that no index names\n"
+		    "hint: what was uploaded for it lately is safe; publish "
+		    "soon");
+	}
 	if (chunked == 0 && flying == 0 && sd->holds) {
 		claim_drop(s->ds->opts.claim);
 		sd->holds = false;

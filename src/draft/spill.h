@@ -158,6 +158,7 @@ struct spill {
 	uint64_t hold_at;	/* ms: when to try to get the claim again */
 	uint8_t *scratch;	/* owned: SPILL_CHUNK_MAX */
 	struct pack_walk *walk;	/* owned, or NULL */
+	uint64_t walk_at;	/* ms: not before */
 };
 
 /* spill.c */

@@ -103,6 +103,24 @@ inode_place(struct draft *d, struct inode *i, struct base_archive *a,
 	}
 }
 
+/* Many that read must not keep out for ever who gives room back. */
+static int
+init_data(pthread_rwlock_t *l)
+{
+	pthread_rwlockattr_t attr;
+	int r;
+
+	r = -pthread_rwlockattr_init(&attr);
+	if (r < 0)
+		return r;
+	r = -pthread_rwlockattr_setkind_np(&attr,
+	    PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	if (r == 0)
+		r = -pthread_rwlock_init(l, &attr);
+	pthread_rwlockattr_destroy(&attr);
+	return r;
+}
+
 int
 inode_new(struct draft *d, uint64_t ino, struct inode **ret)
 {
@@ -111,7 +129,7 @@ inode_new(struct draft *d, uint64_t ino, struct inode **ret)
 
 	if (i == NULL)
 		return -ENOMEM;
-	r = -pthread_rwlock_init(&i->data, NULL);
+	r = init_data(&i->data);
 	if (r < 0) {
 		free(i);
 		return r;
