@@ -12,6 +12,7 @@
 #include "pbs/blob.h"
 #include "repo/chunks.h"
 #include "repo/stream_writer.h"
+#include "repo/uploads.h"
 
 /* A chunk that is as large is worth cutting the one before it short. */
 #define WORTH_A_CUT (128 * KIB)
@@ -41,21 +42,21 @@ feed(struct emit *em, struct source *s, struct stream_writer *w, uint64_t off,
 	return r;
 }
 
-/* 0; 1 if the chunk cannot stand where the writer is, or is gone. */
-static int
-inject(struct stream_writer *w, const struct source_chunk *c, bool natural)
+int
+emit_inject(struct emit *em, struct stream_writer *w,
+    const struct digest *digest, uint64_t size)
 {
 	int r = 0;
 
+	/* A cut for nothing would leave a small chunk. */
 	if (stream_fill(w) != 0) {
-		if (natural || c->size < WORTH_A_CUT)
-			return 1;
-		r = stream_cut(w);
+		r = uploads_touch(em->uploads, digest);
+		if (r == 0)
+			r = stream_cut(w);
 	}
 	if (r == 0)
-		r = stream_inject(w, &c->digest, c->size);
-	/* Perhaps a cache has it still. */
-	return r == -ENOENT ? 1 : r;
+		r = stream_inject(w, digest, size);
+	return r == 1 ? -ENOENT : r;
 }
 
 int
@@ -66,16 +67,21 @@ emit_content(struct emit *em, struct source *s, struct stream_writer *w,
 	uint64_t off = 0, from = 0;
 	int r = 0;
 
-	while (r >= 0 && source_chunk(s, from, s->size, natural, &c) == 0) {
+	while (r == 0 && source_chunk(s, from, s->size, natural, &c) == 0) {
 		r = feed(em, s, w, off, c.off);
 		off = c.off;
 		from = off + 1;
-		if (r == 0)
-			r = inject(w, &c, natural);
+		if (r < 0 || (stream_fill(w) != 0 &&
+		    (natural || c.size < WORTH_A_CUT)))
+			continue;
+		r = emit_inject(em, w, &c.digest, c.size);
 		if (r == 0) {
 			off = from = c.off + c.size;
 			emit_progress(em, c.size);
 		}
+		/* Perhaps a cache has it still. */
+		if (r == -ENOENT)
+			r = 0;
 	}
 	return r < 0 ? r : feed(em, s, w, off, s->size);
 }

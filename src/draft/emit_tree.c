@@ -121,10 +121,8 @@ put_chunk(struct emit_tree *t, const struct digest *digest, uint64_t size)
 	uint64_t begin;
 	int r;
 
-	r = stream_cut(t->payload);
-	begin = stream_offset(t->payload);
-	if (r == 0)
-		r = stream_inject(t->payload, digest, size);
+	r = emit_inject(t->em, t->payload, digest, size);
+	begin = stream_offset(t->payload) - size;
 	if (r == 0)
 		t->cursor = (struct cursor){
 		    .digest = *digest, .begin = begin, .end = begin + size};

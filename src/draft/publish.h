@@ -10,6 +10,7 @@
 #include "pbs/names.h"
 
 struct base;
+struct digest;
 struct draft;
 struct enc_key;
 struct runs;
@@ -98,6 +99,10 @@ int emit_file(struct emit *em, const struct walk_entry *e,
  * that is worth a cut. */
 int emit_content(struct emit *em, struct source *s, struct stream_writer *w,
     bool natural);
+/** emit_inject(em, w, digest, size): a whole chunk that is in the store, behind
+ * a cut; -ENOENT if it is gone, and then nothing was cut. */
+int emit_inject(struct emit *em, struct stream_writer *w,
+    const struct digest *digest, uint64_t size);
 
 /* emit_tree.c: one archive at a time. */
 struct emit_tree;

@@ -233,10 +233,12 @@ gate_fill(struct gate *g, const struct fixture *f, const char *top)
 		if (!str_starts(path, top))
 			continue;
 		rest = path + strlen(top);
-		if (rest[0] == '.' && !is_chunk(rest))
+		if (is_chunk(rest) || str_starts(rest, ".cnt/"))
+			snprintf(key, sizeof(key), "%s", rest);
+		else if (rest[0] != '.')
+			snprintf(key, sizeof(key), ".cnt/%s", rest);
+		else
 			continue;
-		snprintf(key, sizeof(key), "%s%s",
-		    is_chunk(rest) ? "" : ".cnt/", rest);
 		b = fixture_file(f, path);
 		assert_int_equal(store_put(g->store, key, b->data, b->len,
 		    &how, NULL), 0);

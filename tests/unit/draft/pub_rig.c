@@ -76,7 +76,8 @@ rig_open(struct rig *g)
 
 	snprintf(state, sizeof(state), "%s/state", g->dir);
 	assert_int_equal(repo_open(gate_door(g->gate), &ro, &g->repo), 0);
-	assert_int_equal(known_new(NULL, "g", 0, &g->known), 0);
+	assert_int_equal(known_new(NULL, "g", 1000000,
+	    &g->known), 0);
 	assert_int_equal(uploads_new(repo_store(g->repo), g->known, &uo,
 	    &g->up), 0);
 	g->o.state = state;
