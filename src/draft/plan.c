@@ -126,6 +126,7 @@ static bool
 find_item(const struct source *s, struct run_item *ret)
 {
 	const struct reader *stream;
+	struct index_chunk first, last;
 	const struct index *x;
 	struct piece p = {0};
 	uint64_t off;
@@ -136,17 +137,23 @@ find_item(const struct source *s, struct run_item *ret)
 	ret->end = off + PXAR_PAYLOAD_HEADER_LEN + s->size;
 	if (stream != NULL) {
 		x = reader_index(stream);
+		first = index_chunk(x, index_find(x, off));
+		last = index_chunk(x, index_find(x, ret->end - 1));
 		ret->stream = index_csum(x);
-		ret->chunks_begin = index_chunk(x, index_find(x, off)).start;
-		ret->chunks_end =
-		    index_chunk(x, index_find(x, ret->end - 1)).end;
+		ret->chunks_begin = first.start;
+		ret->chunks_end = last.end;
+		ret->first = first.digest;
+		ret->first_end = first.end;
+		ret->last = last.digest;
 		return true;
 	}
 	source_piece(s, 0, &p);
-	ret->stream = p.digest;
+	ret->stream = ret->first = p.digest;
 	ret->chunks_begin = 0;
+	ret->first_end = p.chunk_size;
 	source_piece(s, s->size - 1, &p);
 	ret->chunks_end = ret->end + p.chunk_size - (p.skip + p.len);
+	ret->last = p.digest;
 	return true;
 }
 

@@ -13,6 +13,9 @@ struct run {
 	uint64_t bytes;		/* of the chunks to put in */
 };
 
+/* A chunk that is in a stream again comes soon, behind what was new. */
+#define RECENT 16
+
 struct runs {
 	uint8_t *keeps;		/* owned: a bit for each file */
 	size_t room;		/* bytes */
@@ -25,6 +28,8 @@ struct runs {
 	bool has_last;
 	struct run_item last;
 	uint64_t last_n;	/* the number of that file */
+	struct digest recent[RECENT];	/* chunks that were counted */
+	size_t n_recent;	/* ever; the last RECENT of them are there */
 };
 
 int
@@ -72,6 +77,7 @@ decide(struct runs *r)
 	}
 	r->n_runs = 0;
 	r->useful = r->bytes = 0;
+	r->n_recent = 0;
 	r->has_last = false;
 }
 
@@ -118,6 +124,37 @@ bytes_behind(const struct runs *r, const struct run_item *it)
 	return it->chunks_end > from ? it->chunks_end - from : 0;
 }
 
+static bool
+was_counted(const struct runs *r, const struct digest *d)
+{
+	for (size_t i = 0; i < MIN(r->n_recent, (size_t)RECENT); i++)
+		if (digest_eq(&r->recent[i], d))
+			return true;
+	return false;
+}
+
+static void
+remember(struct runs *r, const struct digest *d)
+{
+	if (!was_counted(r, d))
+		r->recent[r->n_recent++ % RECENT] = *d;
+}
+
+/* What the stretch gains in bytes of the store. */
+static uint64_t
+count(struct runs *r, const struct run_item *it)
+{
+	uint64_t from = it->chunks_begin;
+
+	if (r->has_last)
+		from = MAX(from, r->last.chunks_end);
+	if (from == it->chunks_begin && was_counted(r, &it->first))
+		from = it->first_end;
+	remember(r, &it->first);
+	remember(r, &it->last);
+	return it->chunks_end > from ? it->chunks_end - from : 0;
+}
+
 static int
 put(struct runs *r, const struct run_item *it)
 {
@@ -141,7 +178,7 @@ put(struct runs *r, const struct run_item *it)
 	u->n++;
 	u->useful += size;
 	r->useful += size;
-	r->bytes += r->has_last ? bytes_behind(r, it) : all;
+	r->bytes += count(r, it);
 	/* A large file stands for itself, whatever its neighbours are like. */
 	if (is_part(size, all, RUNS_STORE_PART))
 		keep(r, r->n, 1);

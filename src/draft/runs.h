@@ -31,6 +31,10 @@ struct run_item {
 	struct digest stream;	/* which one */
 	uint64_t begin, end;
 	uint64_t chunks_begin, chunks_end;
+	/* A stream may have a chunk several times, which is one in the store.
+	 */
+	struct digest first, last;	/* chunk */
+	uint64_t first_end;
 };
 
 int runs_new(struct runs **ret);

@@ -16,6 +16,13 @@ at(uint8_t stream, uint64_t begin, uint64_t len)
 	memset(&it.stream, stream, sizeof(it.stream));
 	it.chunks_begin = begin / CHUNK * CHUNK;
 	it.chunks_end = (it.end + CHUNK - 1) / CHUNK * CHUNK;
+	it.first_end = it.chunks_begin + CHUNK;
+	/* Chunks of a stream are called as where they begin. */
+	memcpy(it.first.b, &it.chunks_begin, 8);
+	it.first.b[31] = it.last.b[31] = stream;
+	it.chunks_begin = it.chunks_end - CHUNK;
+	memcpy(it.last.b, &it.chunks_begin, 8);
+	it.chunks_begin = begin / CHUNK * CHUNK;
 	return it;
 }
 
@@ -162,6 +169,27 @@ test_large(void **state)
 	runs_free(r);
 }
 
+/* The same chunk over and over, some of it in use each time. */
+static void
+test_repeated(void **state)
+{
+	struct runs *r = begin();
+	struct run_item it;
+
+	(void)state;
+	for (unsigned i = 0; i < 10; i++) {
+		it = at(1, i * CHUNK + i * 100, 100);
+		memset(&it.first, 7, sizeof(it.first));
+		it.last = it.first;
+		assert_int_equal(runs_add(r, &it), 0);
+		assert_int_equal(runs_add(r, NULL), 0);
+	}
+	runs_finish(r);
+	for (unsigned i = 0; i < 20; i++)
+		assert_int_equal(runs_keeps(r, i), i % 2 == 0);
+	runs_free(r);
+}
+
 int
 main(void)
 {
@@ -173,6 +201,7 @@ main(void)
 		cmocka_unit_test(test_too_many_changes),
 		cmocka_unit_test(test_streams),
 		cmocka_unit_test(test_large),
+		cmocka_unit_test(test_repeated),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
