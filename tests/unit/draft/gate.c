@@ -91,7 +91,7 @@ door_put(struct store *s, const char *key, const void *p, size_t len,
 	r = pass(g, &lost);
 	if (r == 0)
 		r = store_put(g->store, key, p, len, how, ret_obj);
-	{
+	if (r >= 0) {
 		LOCK(&g->lock);
 		if (is_chunk(key)) {
 			g->chunk_puts++;
