@@ -207,8 +207,10 @@ plan_entry(struct planner *pl, const struct walk_entry *e,
 	if (e->depth == 1) {
 		r = plan_top_of(pl->d, e->name, e->e.mode, t, &why);
 		if (r == -EILSEQ) {
-			refuse(pl, e, r, why, "rename it, or move it into a "
-			    "directory");
+			refuse(pl, e, r, why, S_ISREG(e->e.mode) ||
+			    S_ISDIR(e->e.mode) ?
+			    "rename it, or move it into a directory" :
+			    "move it into a directory, or remove it");
 			/* What is in it is looked at all the same. */
 			*t = (struct plan_top){.kind = ARCHIVE_MPXAR};
 			r = 0;

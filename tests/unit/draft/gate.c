@@ -85,8 +85,10 @@ door_put(struct store *s, const char *key, const void *p, size_t len,
 
 	if (is_chunk(key)) {
 		LOCK(&g->lock);
+		g->waiting++;
 		while (g->block_puts)
 			pthread_cond_wait(&g->change, &g->lock);
+		g->waiting--;
 	}
 	r = pass(g, &lost);
 	if (r == 0)

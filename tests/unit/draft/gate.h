@@ -29,6 +29,7 @@ struct gate {
 	enum gate_mode mode;
 	uint64_t chunk_puts, chunk_bytes, other_puts, chunk_gets, touches;
 	bool block_puts;	/* puts of chunks wait until this ends */
+	unsigned waiting;	/* that do */
 	pthread_cond_t change;
 };
 

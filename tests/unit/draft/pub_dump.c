@@ -14,7 +14,11 @@
 #include "base/clock.h"
 #include "base/num.h"
 #include "crypt/digest.h"
+#include "pbs/names.h"
+#include "pbs/pxar.h"
+#include "repo/reader.h"
 #include "repo/repo.h"
+#include "repo/tree.h"
 #include "vfs/vfs.h"
 
 #include "../cm.h"
@@ -242,6 +246,97 @@ dump_draft(struct rig *g)
 	return v.out.s != NULL ? str_take(&v.out) : strdup("");
 }
 
+/*
+ * References into a payload stream increase in the order of the archive, and
+ * lead to headers.
+ */
+struct refs {
+	struct reader *meta, *payload;
+	struct pxar_source payload_src;
+	struct pxar *px;
+	uint64_t last;
+	const char *name;
+};
+
+static int
+pread_meta(void *arg, void *p, size_t len, uint64_t off)
+{
+	struct refs *f = arg;
+
+	return reader_pread(f->meta, p, len, off, 0);
+}
+
+static int
+pread_payload(void *arg, void *p, size_t len, uint64_t off)
+{
+	struct refs *f = arg;
+
+	return reader_pread(f->payload, p, len, off, 0);
+}
+
+static void
+check_dir(struct refs *f, uint64_t pos)
+{
+	char name[PXAR_NAME_MAX + 1];
+	struct pxar_dir *dir;
+	struct pxar_entry e;
+	uint64_t link, content;
+
+	ok(pxar_dir_open(f->px, pos, &dir), f->name);
+	for (size_t i = 0; i < pxar_dir_count(dir); i++) {
+		ok(pxar_dir_entry(f->px, dir, i, 0, name, &e, &link), name);
+		if (S_ISREG(e.mode) && link == 0) {
+			assert_true(e.is_ref);
+			assert_true(e.content > f->last);
+			f->last = e.content;
+			ok(pxar_check_payload(&f->payload_src, &e, &content),
+			    name);
+		}
+		if (S_ISDIR(e.mode))
+			check_dir(f, e.pos);
+		pxar_entry_fini(&e);
+	}
+	pxar_dir_unref(dir);
+}
+
+static void
+check_refs(struct repo *repo, const struct tree_snap *s,
+    const struct tree_file *file)
+{
+	struct refs f = {.name = file->name};
+	struct pxar_source src = {.pread = pread_meta, .arg = &f};
+	char name[NAME_LEN_MAX + 1];
+
+	snprintf(name, sizeof(name), "%s", file->name);
+	name[strlen(name) - strlen("mpxar.didx")] = 'p';
+	ok(repo_reader(repo, file, 0, &f.meta), file->name);
+	ok(repo_reader(repo, tree_find_file(s, name), 0, &f.payload), name);
+	src.size = reader_size(f.meta);
+	f.payload_src = (struct pxar_source){.pread = pread_payload,
+	    .arg = &f, .size = reader_size(f.payload)};
+	ok(pxar_open(&src, &f.px), file->name);
+	assert_int_equal(pxar_version(f.px), 2);
+	check_dir(&f, pxar_root(f.px));
+	pxar_close(f.px);
+	reader_unref(f.meta);
+	reader_unref(f.payload);
+}
+
+static void
+check_snap(struct rig *g, struct repo *repo, int64_t time)
+{
+	struct tree *t = repo_tree(repo);
+	const struct tree_snap *s = rig_snap(g, t, time);
+
+	assert_true(s->finished);
+	for (size_t i = 0; i < s->n_files; i++)
+		/* Those of Proxmox Backup are in any order. */
+		if (time >= RIG_T &&
+		    archive_kind(s->files[i].name) == ARCHIVE_MPXAR)
+			check_refs(repo, s, &s->files[i]);
+	tree_unref(t);
+}
+
 char *
 dump_snap(struct rig *g, int64_t time)
 {
@@ -265,6 +360,7 @@ dump_snap(struct rig *g, int64_t time)
 	ok(vfs_resolve(v.vfs, str_get(&v.out), 0, &a), str_get(&v.out));
 	str_reset(&v.out);
 	add_dir(&v, a.st.st_ino, "", 1);
+	check_snap(g, repo, time);
 	vfs_free(v.vfs);
 	repo_free(repo);
 	return str_take(&v.out);

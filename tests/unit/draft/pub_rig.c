@@ -422,8 +422,8 @@ rig_noise(void *p, size_t len, uint64_t seed)
 	}
 }
 
-static const struct tree_snap *
-find_snap(struct rig *g, struct tree *t, int64_t time)
+const struct tree_snap *
+rig_snap(struct rig *g, struct tree *t, int64_t time)
 {
 	const struct tree_ns *ns = tree_find_ns(t, g->group.ns);
 	const struct tree_group *gr;
@@ -442,7 +442,7 @@ bool
 rig_has(struct rig *g, int64_t time, const char *name)
 {
 	struct tree *t = repo_tree(g->repo);
-	bool has = tree_find_file(find_snap(g, t, time), name) != NULL;
+	bool has = tree_find_file(rig_snap(g, t, time), name) != NULL;
 
 	tree_unref(t);
 	return has;
@@ -452,7 +452,7 @@ struct index *
 rig_index(struct rig *g, int64_t time, const char *name)
 {
 	struct tree *t = repo_tree(g->repo);
-	const struct tree_file *f = tree_find_file(find_snap(g, t, time), name);
+	const struct tree_file *f = tree_find_file(rig_snap(g, t, time), name);
 	struct index *x;
 
 	if (f == NULL)

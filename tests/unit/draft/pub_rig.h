@@ -11,7 +11,8 @@
 #include "gate.h"
 #include "pbs/index.h"
 
-struct base;
+struct tree;
+struct tree_snap;
 
 /*
  * An open snapshot over a store, used by path as programs would.  What goes
@@ -85,6 +86,7 @@ char *dump_snap(struct rig *g, int64_t time);
 void dump_equal(const char *a, const char *b);
 
 /** rig_index(g, time, name): of a snapshot. */
+const struct tree_snap *rig_snap(struct rig *g, struct tree *t, int64_t time);
 struct index *rig_index(struct rig *g, int64_t time, const char *name);
 bool rig_has(struct rig *g, int64_t time, const char *name);
 
