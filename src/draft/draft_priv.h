@@ -415,6 +415,8 @@ int spill_inode(struct draft *d, struct inode *i);
  */
 /** publish_settle(d): asks for the outcome of an unsettled publishing. */
 int publish_settle(struct draft *d);
+/** publish_if_changed(d): as of now. */
+int publish_if_changed(struct draft *d);
 int publish_idle_start(struct drafts *ds);
 
 #endif

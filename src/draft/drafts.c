@@ -469,15 +469,13 @@ drafts_finish(struct drafts *ds)
 	_cleanup_free_ struct draft **all = NULL;
 	size_t i, n = copy_list(ds, &all);
 	struct draft_state s;
-	int64_t time;
 	int r, first = 0;
 
 	/* Uploads that fsync has promised were waited for by fsync. */
 	for (i = 0; ds->opts.idle_s > 0 && i < n; i++) {
 		if (!state_of(all[i], &s) || !s.changed)
 			continue;
-		time = MAX(clock_real_s(), base_time(all[i]->base) + 1);
-		r = draft_publish(all[i], time);
+		r = publish_if_changed(all[i]);
 		if (r < 0 && r != -ENODATA && first == 0)
 			first = r;
 	}

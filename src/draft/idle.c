@@ -52,7 +52,7 @@ publish(struct draft *d)
 	int r;
 
 	d->quiet = d->idle_failed > 0;
-	r = draft_publish(d, clock_real_s());
+	r = publish_if_changed(d);
 	d->quiet = false;
 	LOCK(&d->lock);
 	if (r == 0) {

@@ -356,6 +356,26 @@ draft_publish(struct draft *d, int64_t time)
 }
 
 int
+publish_if_changed(struct draft *d)
+{
+	int64_t time;
+	bool changed;
+	int r;
+
+	/* What seems to be a change may have been published already. */
+	r = draft_enter(d, 0);
+	if (r < 0)
+		return r;
+	draft_leave(d);
+	{
+		LOCK(&d->lock);
+		changed = d->changed;
+		time = MAX(clock_real_s(), base_time(d->base) + 1);
+	}
+	return changed ? draft_publish(d, time) : 0;
+}
+
+int
 publish_settle(struct draft *d)
 {
 	const struct drafts_opts *o = &d->all->opts;
@@ -371,7 +391,9 @@ publish_settle(struct draft *d)
 		return 0;
 	}
 	draft_freeze(d);
+	spill_suspend(d);
 	r = adopt(d, time, true);
+	spill_resume(d);
 	draft_thaw(d);
 	if (r == 0 && o->published != NULL)
 		o->published(o->arg, &d->group, time);
