@@ -15,6 +15,7 @@ struct base_view;
 struct content;
 struct io;
 struct journal;
+struct learn;
 struct replay;
 struct spill;
 struct stage_file;
@@ -187,6 +188,7 @@ struct drafts {
 	struct staging *staging;
 	struct io *io;
 	struct spill *spill;
+	struct learn *learn;
 	pthread_t idle;		/* publishes what nobody writes any more */
 	bool has_idle;
 	pthread_mutex_t lock;	/* guards the list */

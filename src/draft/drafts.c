@@ -15,6 +15,7 @@
 #include "base/str.h"
 #include "draft/draft_priv.h"
 #include "draft/journal.h"
+#include "draft/learn.h"
 #include "draft/staging.h"
 #include "repo/repo.h"
 #include "repo/tree.h"
@@ -44,6 +45,8 @@ start(struct drafts *ds)
 	    &ds->staging);
 	if (r == 0)
 		r = state_open(ds);
+	if (r == 0)
+		r = learn_new(ds, &ds->learn);
 	if (r == 0)
 		r = io_start(ds, &ds->io);
 	if (r == 0)
@@ -155,6 +158,7 @@ drafts_free(struct drafts *ds)
 	ds->spill = NULL;
 	io_free(ds->io);
 	ds->io = NULL;
+	learn_free(ds->learn);
 	while ((d = LIST_FIRST(&ds->list)) != NULL) {
 		LIST_REMOVE(d, link);
 		draft_free(d);

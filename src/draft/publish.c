@@ -13,10 +13,9 @@
 #include "base/str.h"
 #include "draft/draft_priv.h"
 #include "draft/journal.h"
-#include "pbs/index.h"
+#include "draft/learn.h"
 #include "pbs/manifest.h"
 #include "repo/claim.h"
-#include "repo/known.h"
 #include "repo/repo.h"
 #include "repo/tree.h"
 #include "repo/uploads.h"
@@ -69,35 +68,6 @@ check_time(struct draft *d, int64_t time)
 		r = refuse(d, time, -EINVAL, "there is a later snapshot");
 	tree_unref(t);
 	return r;
-}
-
-/*
- * What the base has need not be sent again, if the store still has it.  Only
- * once for a base: what turns out to be gone shall not be believed in again.
- */
-static void
-learn(struct draft *d)
-{
-	struct known *known = uploads_known(d->all->opts.uploads);
-	const struct tree_group *g;
-	const struct tree_snap *s;
-	struct index *x;
-	struct tree *t;
-
-	if (d->learned == base_time(d->base))
-		return;
-	t = repo_tree(d->all->repo);
-	g = find_group(t, &d->group);
-	s = g != NULL ? tree_find_snap(g, base_time(d->base)) : NULL;
-	for (size_t i = 0; s != NULL && i < s->n_files; i++) {
-		if (!str_ends(s->files[i].name, "idx") ||
-		    repo_index(d->all->repo, &s->files[i], 0, &x) < 0)
-			continue;
-		known_add_index(known, x);
-		index_unref(x);
-	}
-	tree_unref(t);
-	d->learned = base_time(d->base);
 }
 
 static int
@@ -257,7 +227,7 @@ emit(struct draft *d, int64_t time, const struct plan *plan)
 	};
 	int r;
 
-	learn(d);
+	learn_base(d);
 	r = emit_all(&em);
 	if (r == 0)
 		r = make_manifest(&em, &manifest);

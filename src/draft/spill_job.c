@@ -15,6 +15,7 @@
 #include "draft/draft_priv.h"
 #include "draft/io.h"
 #include "draft/journal.h"
+#include "draft/learn.h"
 #include "draft/staging.h"
 #include "repo/claim.h"
 
@@ -181,6 +182,7 @@ launch(struct spill *s, struct spill_job *j)
 	r = spill_hold(s, sd);
 	if (r < 0)
 		return r;
+	learn_base(j->d);
 	j->sd = sd;
 	s->flying += j->bytes;
 	LOCK(&s->lock);

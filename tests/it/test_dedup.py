@@ -149,3 +149,29 @@ def test_one_percent(site):
     gets = [r for r in second.others if r.verb == "GET" and
             "/.chunks/" in "/" + r.key]
     assert len(gets) <= 8
+
+
+def test_other_groups(site):
+    """A host that has never written here knows what other groups have."""
+    m = site.mount()
+    for group in ("vm/1", "host/a"):
+        top = writing.begin(m, group)
+        with open(top + "/disk.img", "wb") as f:
+            f.write(pbsgen.noise(32 * MIB, 1 if group == "vm/1" else 2))
+        writing.publish(m, group)
+    m.stop()
+    site.forget_host()
+    m = site.mount()
+    with Cost(m, site.gateway) as base:
+        top = writing.begin(m, "vm/1")
+        # All of it again, as a tool does that knows nothing of blocks.
+        with open(top + "/disk.img", "wb") as f:
+            f.write(pbsgen.noise(32 * MIB, 1))
+        writing.publish(m, "vm/1")
+    assert base.chunks == []
+    with Cost(m, site.gateway) as other:
+        top = writing.begin(m, "vm/2")
+        with open(top + "/disk.img", "wb") as f:
+            f.write(pbsgen.noise(32 * MIB, 2))
+        writing.publish(m, "vm/2")
+    assert other.chunks == [] and len(other.objects) == 3

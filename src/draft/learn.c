@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "draft/learn.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/lock.h"
+#include "base/log.h"
+#include "draft/draft_priv.h"
+#include "pbs/index.h"
+#include "pbs/names.h"
+#include "repo/known.h"
+#include "repo/repo.h"
+#include "repo/tree.h"
+#include "repo/uploads.h"
+
+struct learn {
+	struct drafts *ds;	/* borrowed */
+	atomic_bool stop;
+	pthread_mutex_t lock;	/* guards what follows */
+	pthread_t thread;
+	bool started;
+};
+
+static bool
+has_chunks(const struct tree_file *f)
+{
+	switch (archive_kind(f->name)) {
+	case ARCHIVE_FIXED:
+	case ARCHIVE_DYNAMIC:
+	case ARCHIVE_PXAR:
+	case ARCHIVE_MPXAR:
+	case ARCHIVE_PPXAR:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void
+learn_snap(struct drafts *ds, const struct tree_snap *s)
+{
+	struct known *known = uploads_known(ds->opts.uploads);
+	struct index *x;
+
+	for (size_t i = 0; i < s->n_files; i++) {
+		if (!has_chunks(&s->files[i]) ||
+		    repo_index(ds->repo, &s->files[i], 0, &x) < 0)
+			continue;
+		known_add_index(known, x);
+		index_unref(x);
+	}
+}
+
+static void *
+learn_run(void *arg)
+{
+	struct learn *l = arg;
+	struct tree *t = repo_tree(l->ds->repo);
+
+	for (size_t n = 0; n < t->n_ns; n++) {
+		const struct tree_ns *ns = &t->all_ns[n];
+
+		for (size_t g = 0; g < ns->n_groups; g++) {
+			const struct tree_snap *s = tree_latest(&ns->groups[g]);
+
+			if (atomic_load(&l->stop))
+				break;
+			if (s != NULL)
+				learn_snap(l->ds, s);
+		}
+	}
+	tree_unref(t);
+	return NULL;
+}
+
+static void
+learn_others(struct learn *l)
+{
+	int r = 0;
+	LOCK(&l->lock);
+
+	if (!l->started && !atomic_load(&l->stop))
+		r = -pthread_create(&l->thread, NULL, learn_run, l);
+	else
+		return;
+	if (r < 0)
+		log_warn("cannot start a thread: %s\nhint: chunks of other "
+		    "groups may be uploaded again", strerror(-r));
+	l->started = r == 0;
+}
+
+int
+learn_new(struct drafts *ds, struct learn **ret)
+{
+	struct learn *l = calloc(1, sizeof(*l));
+	int r;
+
+	if (l == NULL)
+		return -ENOMEM;
+	r = -pthread_mutex_init(&l->lock, NULL);
+	if (r < 0) {
+		free(l);
+		return r;
+	}
+	l->ds = ds;
+	*ret = l;
+	return 0;
+}
+
+void
+learn_free(struct learn *l)
+{
+	if (l == NULL)
+		return;
+	atomic_store(&l->stop, true);
+	pthread_mutex_lock(&l->lock);
+	pthread_mutex_unlock(&l->lock);
+	if (l->started)
+		pthread_join(l->thread, NULL);
+	pthread_mutex_destroy(&l->lock);
+	free(l);
+}
+
+/* The time of a base that was not learnt yet, or 0. */
+static int64_t
+take_base(struct draft *d)
+{
+	LOCK(&d->lock);
+	int64_t time = base_time(d->base);
+
+	if (d->learned == time)
+		return 0;
+	d->learned = time;
+	return time;
+}
+
+void
+learn_base(struct draft *d)
+{
+	const int64_t time = take_base(d);
+	const struct tree_group *g;
+	const struct tree_snap *s;
+	const struct tree_ns *ns;
+	struct tree *t;
+
+	if (time != 0) {
+		t = repo_tree(d->all->repo);
+		ns = tree_find_ns(t, d->group.ns);
+		g = ns != NULL ?
+		    tree_find_group(ns, d->group.type, d->group.id) : NULL;
+		s = g != NULL ? tree_find_snap(g, time) : NULL;
+		if (s != NULL)
+			learn_snap(d->all, s);
+		tree_unref(t);
+	}
+	learn_others(d->all->learn);
+}
