@@ -7,12 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/lock.h"
 #include "base/num.h"
 #include "base/str.h"
+#include "repo/claim.h"
 #include "repo/known.h"
 #include "repo/repo.h"
 #include "repo/uploads.h"
@@ -89,6 +91,18 @@ door_del(struct store *s, const char *const *keys, size_t n,
 	return store_delete(of(s)->store, keys, n, fn, arg, deadline);
 }
 
+static int
+door_touch(struct store *s, const char *key)
+{
+	return store_touch(of(s)->store, key);
+}
+
+static int
+door_sync(struct store *s)
+{
+	return store_sync(of(s)->store);
+}
+
 static void
 door_free(struct store *s)
 {
@@ -101,6 +115,8 @@ static const struct store_ops door_ops = {
 	.stat = door_stat,
 	.list = door_list,
 	.del = door_del,
+	.touch = door_touch,
+	.sync = door_sync,
 	.free = door_free,
 };
 
@@ -116,21 +132,73 @@ new_door(struct io_store *st)
 	return &d->s;
 }
 
-void
-io_rig_begin(struct io_rig *g)
+static void
+begin(struct io_rig *g)
 {
-	const struct store_put how = {0};
+	const char *tmp = getenv("TMPDIR");
 
 	memset(g, 0, sizeof(*g));
-	snprintf(g->dir, sizeof(g->dir), "/tmp/test-io-XXXXXX");
+	snprintf(g->dir, sizeof(g->dir), "%s/test-io-XXXXXX",
+	    tmp != NULL ? tmp : "/tmp");
 	assert_non_null(mkdtemp(g->dir));
 	pthread_mutex_init(&g->st.lock, NULL);
 	assert_int_equal(cond_init(&g->st.cond), 0);
-	assert_int_equal(store_mem_new(&g->st.store), 0);
 	g->group.type = BACKUP_HOST;
 	snprintf(g->group.id, sizeof(g->group.id), "web1");
+}
+
+static void
+put_owner(struct io_rig *g)
+{
+	const struct store_put how = {0};
+
 	assert_int_equal(store_put(g->st.store, ".cnt/host/web1/owner",
 	    "root@pam\n", 9, &how, NULL), 0);
+}
+
+void
+io_rig_begin(struct io_rig *g)
+{
+	begin(g);
+	assert_int_equal(store_mem_new(&g->st.store), 0);
+	put_owner(g);
+}
+
+void
+io_rig_begin_dir(struct io_rig *g)
+{
+	char path[192];
+	int fd;
+
+	begin(g);
+	snprintf(g->base, sizeof(g->base), "%s/store", g->dir);
+	/* The directories of chunks come as they are needed: to make and
+	 * remove all of them takes many times what a test does. */
+	snprintf(path, sizeof(path), "%s/.chunks", g->base);
+	assert_int_equal(io_mkdirs(AT_FDCWD, path, 0750), 0);
+	snprintf(path, sizeof(path), "%s/.lock", g->base);
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(store_dir_new(g->base, &g->st.store), 0);
+	put_owner(g);
+}
+
+/* As a mount does it. */
+static void
+take_claim(struct io_rig *g)
+{
+	const struct claim_opts o = {
+	    .name = "test",
+	    .identity = g->base,
+	    .base = g->base,
+	    .run_dir = g->dir,
+	};
+
+	if (g->base[0] == '\0')
+		return;
+	assert_int_equal(claim_take(repo_store(g->repo), &o, &g->claim), 0);
+	g->o.claim = g->claim;
 }
 
 void
@@ -142,7 +210,7 @@ io_rig_open(struct io_rig *g)
 	    .timeout_ms = 5000,
 	    .memory = MAX(g->memory, 1),
 	};
-	char state[128];
+	char state[160];
 
 	snprintf(state, sizeof(state), "%s/state", g->dir);
 	assert_int_equal(repo_open(new_door(&g->st), &ro, &g->repo), 0);
@@ -152,6 +220,7 @@ io_rig_open(struct io_rig *g)
 	g->o.state = state;
 	g->o.identity = "test";
 	g->o.uploads = g->up;
+	take_claim(g);
 	assert_int_equal(drafts_open(g->repo, &g->o, &g->ds), 0);
 	assert_int_equal(drafts_get(g->ds, &g->group, &g->d), 0);
 }
@@ -163,6 +232,8 @@ io_rig_close(struct io_rig *g)
 		return;
 	drafts_shutdown(g->ds);
 	drafts_free(g->ds);
+	claim_free(g->claim);
+	g->claim = NULL;
 	uploads_free(g->up);
 	known_free(g->known);
 	repo_free(g->repo);

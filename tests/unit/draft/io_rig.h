@@ -11,8 +11,9 @@
 #include "store/store.h"
 
 /*
- * An open snapshot of group host/web1 over a store in memory that outlives it,
- * counts and fails on order.  What goes wrong unasked ends the test.
+ * An open snapshot of group host/web1 over a store in memory or in a directory,
+ * which outlives it, counts, and fails on order.  What goes wrong unasked ends
+ * the test.
  */
 struct io_store {
 	struct store *store;	/* owned */
@@ -25,10 +26,12 @@ struct io_store {
 };
 
 struct io_rig {
-	char dir[64];		/* scratch */
+	char dir[128];		/* scratch */
 	struct io_store st;
 	struct drafts_opts o;	/* may be changed before io_rig_open */
 	uint64_t memory;	/* of decoded chunks; 0: next to nothing */
+	char base[160];		/* of a directory; "": memory */
+	struct claim *claim;
 	struct group_name group;
 	struct repo *repo;
 	struct known *known;
@@ -40,6 +43,8 @@ struct io_rig {
 #define IO_RIG_T 1800000000
 
 void io_rig_begin(struct io_rig *g);
+/** io_rig_begin_dir(g): over a directory, with a claim on it. */
+void io_rig_begin_dir(struct io_rig *g);
 void io_rig_open(struct io_rig *g);
 void io_rig_close(struct io_rig *g);
 void io_rig_end(struct io_rig *g);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -686,6 +687,85 @@ test_write_during_upload(void **state)
 	io_rig_end(&g);
 }
 
+/* Whether another process could begin to collect garbage. */
+static bool
+may_collect(struct io_rig *g)
+{
+	struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	char path[192];
+	int status, fd;
+	pid_t pid;
+
+	snprintf(path, sizeof(path), "%s/.lock", g->base);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		fd = open(path, O_RDWR | O_CLOEXEC);
+		_exit(fd >= 0 && fcntl(fd, F_SETLK, &fl) == 0 ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static void
+await_collect(struct io_rig *g)
+{
+	unsigned k;
+
+	for (k = 0; !may_collect(g); k++) {
+		assert_true(k < 500);
+		usleep(10000);
+	}
+}
+
+/* As long as the draft has chunks of its own, a server beside us may not
+ * collect garbage; over a restart too. */
+static void
+test_directory_is_claimed(void **state)
+{
+	_cleanup_free_ uint8_t *p = noise(200000, 31);
+	struct draft_file *f;
+	struct io_rig g;
+	uint64_t ino;
+
+	(void)state;
+	io_rig_begin_dir(&g);
+	g.o.fsync_store = true;
+	io_rig_open(&g);
+	assert_true(may_collect(&g));
+	f = io_open(&g, "tree/a", O_RDWR | O_CREAT, &ino);
+	io_write_all(f, p, 0, 200000);
+	assert_true(may_collect(&g));
+	assert_int_equal(draft_fsync(g.d, ino), 0);
+	assert_false(may_collect(&g));
+	reopen(&g, &f, &ino, "tree/a");
+	usleep(50000);
+	assert_false(may_collect(&g));
+	io_expect(f, p, 0, 200000);
+	io_close(&g, f, ino);
+	/* What is gone when a mount begins is noticed. */
+	io_rig_close(&g);
+	assert_true(may_collect(&g));
+	io_rig_drop_chunks(&g);
+	io_rig_open(&g);
+	f = io_open(&g, "tree/a", O_RDWR, &ino);
+	assert_int_equal(read_error(f, 100), -EIO);
+	io_write_all(f, p, 0, 200000);
+	assert_int_equal(draft_fsync(g.d, ino), 0);
+	assert_false(may_collect(&g));
+	assert_int_equal(draft_publish(g.d, IO_RIG_T), 0);
+	await_collect(&g);
+	io_expect(f, p, 0, 200000);
+	io_write_all(f, p, 100, 1000);
+	assert_int_equal(draft_fsync(g.d, ino), 0);
+	assert_false(may_collect(&g));
+	/* Whoever needs no chunk keeps nobody out. */
+	assert_int_equal(set_size(&g, ino, 0), 0);
+	await_collect(&g);
+	io_close(&g, f, ino);
+	io_rig_end(&g);
+}
+
 int
 main(void)
 {
@@ -707,6 +787,7 @@ main(void)
 		cmocka_unit_test(test_set_id_bits_go),
 		cmocka_unit_test(test_times_survive),
 		cmocka_unit_test(test_write_during_upload),
+		cmocka_unit_test(test_directory_is_claimed),
 	};
 
 	log_set_level(getenv("VERBOSE") != NULL ? LOG_LVL_DEBUG : LOG_LVL_ERR);

@@ -20,7 +20,7 @@
  */
 
 #ifdef __SANITIZE_ADDRESS__
-#define OPS 10000
+#define OPS 5000
 #else
 #define OPS 50000
 #endif
@@ -295,13 +295,16 @@ env(const char *name, uint64_t other)
 
 static void
 run(const char *const *paths, uint64_t max, uint64_t op, uint64_t staging,
-    uint64_t ops, uint64_t restart_each, uint64_t publish_each)
+    uint64_t ops, uint64_t restart_each, uint64_t publish_each, bool is_dir)
 {
 	struct fsx x = {.time = IO_RIG_T};
 	size_t k;
 
 	x.state = env("FSX_SEED", 1) * 0x9e3779b97f4a7c15ULL + ops;
-	io_rig_begin(&x.g);
+	if (is_dir)
+		io_rig_begin_dir(&x.g);
+	else
+		io_rig_begin(&x.g);
 	x.g.o.staging = staging;
 	x.g.memory = max > MAX_FILE ? 24 * MIB : 1;
 	io_rig_open(&x.g);
@@ -344,7 +347,7 @@ test_staged_files(void **state)
 {
 	(void)state;
 	run(local_paths, 100 * KIB, 3 * KIB, 64 * MIB,
-	    env("FSX_OPS", OPS) * 18, 200000, 0);
+	    env("FSX_OPS", OPS) * 18, 200000, 0, false);
 }
 
 static const char *const small_paths[FILES] = {
@@ -356,7 +359,7 @@ test_small_files(void **state)
 {
 	(void)state;
 	run(small_paths, MAX_FILE, MAX_OP, 384 * KIB, env("FSX_OPS", OPS),
-	    5000, 0);
+	    5000, 0, false);
 }
 
 static const char *const published_paths[FILES] = {
@@ -368,7 +371,7 @@ test_published_files(void **state)
 {
 	(void)state;
 	run(published_paths, MAX_FILE, MAX_OP, 384 * KIB,
-	    env("FSX_OPS", OPS) / 4, 1500, 700);
+	    env("FSX_OPS", OPS) / 4, 1500, 700, false);
 }
 
 static void
@@ -376,7 +379,15 @@ test_large_files(void **state)
 {
 	(void)state;
 	run(published_paths, 24 * MIB, 3 * MIB, 40 * MIB,
-	    env("FSX_OPS", OPS) / 50, 90, 150);
+	    env("FSX_OPS", OPS) / 50, 90, 150, false);
+}
+
+static void
+test_directory(void **state)
+{
+	(void)state;
+	run(published_paths, MAX_FILE, MAX_OP, 384 * KIB,
+	    env("FSX_OPS", OPS) / 20, 200, 150, true);
 }
 
 int
@@ -387,6 +398,7 @@ main(void)
 		cmocka_unit_test(test_small_files),
 		cmocka_unit_test(test_published_files),
 		cmocka_unit_test(test_large_files),
+		cmocka_unit_test(test_directory),
 	};
 
 	log_set_level(LOG_LVL_ERR);
