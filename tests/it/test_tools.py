@@ -81,7 +81,7 @@ def work(request, tmp):
         shutil.rmtree(w.top)
         return
     if request.param == "dir":
-        site = writing.Site(writing.create(os.path.join(tmp, "store")), tmp)
+        site = writing.Site(writing.bare(os.path.join(tmp, "store")), tmp)
     else:
         b = request.getfixturevalue("new_bucket")({}, "store")
         writing.run("create", b.store, "-o", ",".join(b.options()))

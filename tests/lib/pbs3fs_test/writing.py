@@ -57,6 +57,15 @@ def create(directory):
     return directory
 
 
+def bare(directory):
+    """The same without the 65536 directories, which are made when they are
+    needed: for tests that look at something else."""
+    os.makedirs(os.path.join(directory, ".chunks"), mode=0o750)
+    with open(os.path.join(directory, ".lock"), "w"):
+        pass
+    return directory
+
+
 def begin(mount, group="host/web1"):
     """The group's current/, with the group made if it is not there."""
     where = mount / group
