@@ -24,23 +24,6 @@ check_type(const struct inode *i)
 	    -ENXIO;
 }
 
-static struct inode *
-find(struct draft *d, uint64_t ino)
-{
-	LOCK(&d->lock);
-	return inode_find(d, ino);
-}
-
-static void
-let_go(struct draft *d, struct inode *i)
-{
-	{
-		LOCK(&d->lock);
-		inode_unref(d, i);
-	}
-	inode_reap(d);
-}
-
 /* It will be read, so that what is not at hand is told now. */
 static int
 open_view(struct draft_file *f, unsigned flags)
@@ -67,7 +50,7 @@ draft_open(struct draft *d, uint64_t ino, int oflags, unsigned flags,
 	struct draft_file *f;
 	struct inode *i;
 
-	i = find(d, ino);
+	i = inode_get(d, ino);
 	if (i == NULL)
 		return -ESTALE;
 	r = inode_load(d, i, flags);
@@ -75,13 +58,13 @@ draft_open(struct draft *d, uint64_t ino, int oflags, unsigned flags,
 		r = check_type(i);
 	f = r == 0 ? calloc(1, sizeof(*f)) : NULL;
 	if (f == NULL) {
-		let_go(d, i);
+		inode_put(d, i);
 		return r < 0 ? r : -ENOMEM;
 	}
 	r = -pthread_mutex_init(&f->lock, NULL);
 	if (r < 0) {
 		free(f);
-		let_go(d, i);
+		inode_put(d, i);
 		return r;
 	}
 	f->refs = 1;
@@ -135,7 +118,7 @@ draft_close(struct draft_file *f)
 		close(fd);
 	if (f->writable)
 		spill_wrote(d, i);
-	let_go(d, i);
+	inode_put(d, i);
 	view_unref(f->seen);
 	pthread_mutex_destroy(&f->lock);
 	free(f);
@@ -244,7 +227,7 @@ journal_of(struct draft *d)
 int
 draft_fsync(struct draft *d, uint64_t ino)
 {
-	struct inode *i = find(d, ino);
+	struct inode *i = inode_get(d, ino);
 	struct journal *j;
 	int r = 0;
 
@@ -262,6 +245,6 @@ draft_fsync(struct draft *d, uint64_t ino)
 	j = journal_of(d);
 	if (r == 0 && j != NULL)
 		r = journal_sync(j, 0);
-	let_go(d, i);
+	inode_put(d, i);
 	return r;
 }

@@ -161,17 +161,28 @@ struct spill {
 	uint64_t walk_at;	/* ms: not before */
 };
 
-/* spill.c */
+/* spill_item.c */
+/** spill_item_get(s, d, ino): made if need be; NULL without memory. */
 struct spill_item *spill_item_get(struct spill *s, struct draft *d,
     uint64_t ino);
+/** spill_item_move(item, q), spill_item_free(s, item): the lock is held. */
+void spill_item_move(struct spill_item *item, struct spill_queue *q);
+void spill_item_free(struct spill *s, struct spill_item *item);
 struct spill_draft *spill_draft_get(struct spill *s, struct draft *d);
+/** spill_is_backing_off(s): after a failure nothing is tried for a while. */
+bool spill_is_backing_off(const struct spill *s);
 /** spill_begin(s, d): false if it is suspended.  Then spill_end. */
 bool spill_begin(struct spill *s, struct draft *d);
 void spill_end(struct spill *s, struct draft *d);
 /** spill_has_room(s): for one more job. */
 bool spill_has_room(const struct spill *s);
 
-/* spill_job.c: of the thread. */
+/* spill_work.c: of the thread, as all that follows. */
+void spill_work(struct spill *s);
+/** spill_end_requests(s): those whose upload has failed, or all at the end. */
+void spill_end_requests(struct spill *s);
+
+/* spill_job.c */
 int spill_job_new(struct spill *s, struct draft *d, size_t n,
     struct spill_job **ret);
 void spill_job_free(struct spill_job *j);

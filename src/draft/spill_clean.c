@@ -246,17 +246,10 @@ clean_range(struct durable *m, struct spill_range *g)
 	/* Without it the room stays taken, as the blocks do. */
 	if (m->err < 0)
 		return;
-	{
-		LOCK(&d->lock);
-		i = inode_find(d, g->ino);
-	}
+	i = inode_get(d, g->ino);
 	if (i != NULL) {
 		clean_inode(m, i, g);
-		{
-			LOCK(&d->lock);
-			inode_unref(d, i);
-		}
-		inode_reap(d);
+		inode_put(d, i);
 	}
 	staging_release(d->all->staging, g->bytes);
 }

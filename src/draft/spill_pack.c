@@ -142,23 +142,6 @@ pack_add(struct pack *k, struct spill_item *item, struct inode *i,
 	return k->fill >= SPILL_CHUNK ? pack_flush(k) : 0;
 }
 
-static struct inode *
-find(struct draft *d, uint64_t ino)
-{
-	LOCK(&d->lock);
-	return inode_find(d, ino);
-}
-
-static void
-let_go(struct draft *d, struct inode *i)
-{
-	{
-		LOCK(&d->lock);
-		inode_unref(d, i);
-	}
-	inode_reap(d);
-}
-
 /* A file that the walk came by. */
 static int
 pack_file(struct pack *k, uint64_t ino, uint64_t size)
@@ -171,11 +154,11 @@ pack_file(struct pack *k, uint64_t ino, uint64_t size)
 		return -ENOMEM;
 	if (!LIST_EMPTY(&item->flying))
 		return 0;
-	i = find(k->d, ino);
+	i = inode_get(k->d, ino);
 	if (i == NULL)
 		return 0;
 	r = pack_add(k, item, i, 0, size);
-	let_go(k->d, i);
+	inode_put(k->d, i);
 	return r == -ESTALE ? 0 : r;
 }
 
@@ -307,11 +290,11 @@ gather_item(struct pack *k, struct spill_item *item, uint64_t want)
 			return r;
 		k->d = item->d;
 	}
-	i = find(k->d, item->ino);
+	i = inode_get(k->d, item->ino);
 	if (i == NULL)
 		return 0;
 	r = gather_runs(k, item, i, want);
-	let_go(k->d, i);
+	inode_put(k->d, i);
 	return r;
 }
 
