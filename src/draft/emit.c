@@ -134,9 +134,16 @@ failed(const struct emit *em, const char *path, size_t len, int r)
 
 	publish_title(em->d, &title);
 	str_escape(&name, path, len);
-	publish_log(em->d, "%s: publishing has stopped at %s: %s",
-	    str_get(&title), str_get(&name), strerror(-r));
-	return r;
+	if (r != -ENOENT && r != -EBADMSG) {
+		publish_log(em->d, "%s: publishing has stopped at %s: %s",
+		    str_get(&title), str_get(&name), strerror(-r));
+		return r;
+	}
+	publish_log(em->d, "%s: cannot publish %s: some of its bytes are "
+	    "%s\nhint: write it anew, or remove it", str_get(&title),
+	    str_get(&name), r == -ENOENT ? "not in the store any more" :
+	    "damaged in the store");
+	return -EIO;
 }
 
 static int

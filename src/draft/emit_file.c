@@ -7,10 +7,14 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/num.h"
+#include "draft/draft_priv.h"
 #include "draft/source.h"
 #include "draft/walk.h"
 #include "pbs/blob.h"
 #include "repo/chunks.h"
+#include "repo/damage.h"
+#include "repo/known.h"
+#include "repo/repo.h"
 #include "repo/stream_writer.h"
 #include "repo/uploads.h"
 
@@ -48,6 +52,11 @@ emit_inject(struct emit *em, struct stream_writer *w,
 {
 	int r = 0;
 
+	/* Somebody has tried to read it. */
+	if (damage_has_chunk(repo_damage(em->d->all->repo), digest)) {
+		known_remove(uploads_known(em->uploads), digest);
+		return -ENOENT;
+	}
 	/* A cut for nothing would leave a small chunk. */
 	if (stream_fill(w) != 0) {
 		r = uploads_touch(em->uploads, digest);
@@ -116,7 +125,7 @@ image_slot(struct emit *em, struct source *s, struct stream_writer *w,
 	if (source_chunk(s, off, off + 1, false, &c) == 0 && c.size == len) {
 		if (is_zeros(em, &c))
 			return stream_write_zeros(w, len);
-		r = stream_inject(w, &c.digest, len);
+		r = emit_inject(em, w, &c.digest, len);
 		if (r != -ENOENT)
 			return r;
 	}

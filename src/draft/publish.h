@@ -100,7 +100,8 @@ int emit_file(struct emit *em, const struct walk_entry *e,
 int emit_content(struct emit *em, struct source *s, struct stream_writer *w,
     bool natural);
 /** emit_inject(em, w, digest, size): a whole chunk that is in the store, behind
- * a cut; -ENOENT if it is gone, and then nothing was cut. */
+ * a cut; -ENOENT if it is gone or known to be damaged, and then nothing was
+ * cut. */
 int emit_inject(struct emit *em, struct stream_writer *w,
     const struct digest *digest, uint64_t size);
 

@@ -207,6 +207,13 @@ damage_chunk_path(struct damage *d, const struct digest *digest,
 	}
 }
 
+bool
+damage_has_chunk(struct damage *d, const struct digest *digest)
+{
+	LOCK(&d->lock);
+	return find(d, digest, NULL) != NULL;
+}
+
 void
 damage_object(struct damage *d, const char *key, const char *why)
 {

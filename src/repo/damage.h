@@ -2,6 +2,7 @@
 #ifndef REPO_DAMAGE_H
 #define REPO_DAMAGE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,6 +32,8 @@ void damage_chunk(struct damage *d, const struct digest *digest,
  * where; nothing happens if the chunk is not known as damaged. */
 void damage_chunk_path(struct damage *d, const struct digest *digest,
     const char *path, uint64_t off, uint64_t len);
+/** damage_has_chunk(d, digest): as far as it is among what is kept. */
+bool damage_has_chunk(struct damage *d, const struct digest *digest);
 /** damage_object(d, key, why): an index, blob, manifest or archive. */
 void damage_object(struct damage *d, const char *key, const char *why);
 /** damage_count(d): of chunks and objects, also those beyond the maximum. */

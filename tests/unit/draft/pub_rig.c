@@ -368,6 +368,20 @@ got(void *arg, int err, const struct iovec *iov, int n)
 	__atomic_store_n(&rd->done, 1, __ATOMIC_RELEASE);
 }
 
+int
+fs_try_read(struct draft_file *f, uint64_t off, size_t len)
+{
+	uint8_t *p = malloc(len);
+	struct reading rd = {.p = p};
+
+	assert_non_null(p);
+	draft_read(f, off, len, got, &rd);
+	while (__atomic_load_n(&rd.done, __ATOMIC_ACQUIRE) == 0)
+		usleep(200);
+	free(p);
+	return rd.err;
+}
+
 static size_t
 read_some(struct draft_file *f, uint8_t *p, uint64_t off, size_t len,
     const char *path)

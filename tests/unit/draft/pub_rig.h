@@ -71,6 +71,8 @@ void fs_xattr(struct rig *g, const char *path, const char *name,
     const void *p, size_t len);
 /** fs_read(g, path, ret_len): malloc'ed. */
 uint8_t *fs_read(struct rig *g, const char *path, size_t *ret_len);
+/** fs_try_read(f, off, len): 0 or -errno. */
+int fs_try_read(struct draft_file *f, uint64_t off, size_t len);
 struct draft_file *fs_open(struct rig *g, const char *path, int oflags,
     uint64_t *ret_ino);
 /** fs_forget(g, ino): one lookup. */

@@ -8,9 +8,15 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
-#include "base/log.h"
+#include "base/buf.h"
 #include "base/num.h"
+#include "base/str.h"
+#include "draft/draft_priv.h"
+#include "pbs/manifest.h"
+#include "repo/repo.h"
+#include "repo/tree.h"
 
 #include "../cm.h"
 
@@ -56,6 +62,10 @@ make_tree(struct rig *g, const char *top)
 	fs_mknod(g, IN("sock"), S_IFSOCK | 0600, 0, NULL);
 	fs_mknod(g, IN("null"), S_IFCHR | 0666, makedev(1, 3), NULL);
 	fs_mknod(g, IN("disk"), S_IFBLK | 0660, makedev(8, 300), NULL);
+	snprintf(b, sizeof(b), "%s/d/link2", top);
+	fs_link(g, IN("link"), b);
+	snprintf(b, sizeof(b), "%s/d/fifo2", top);
+	fs_link(g, IN("fifo"), b);
 	snprintf(b, sizeof(b), "%s/d/sub/zz", top);
 	fs_link(g, IN("a.txt"), b);
 	snprintf(b, sizeof(b), "%s/0first", top);
@@ -71,6 +81,23 @@ make_tree(struct rig *g, const char *top)
 	free(p);
 }
 
+/* Staging files that are left. */
+static size_t
+staged_files(struct rig *g)
+{
+	char cmd[200];
+	FILE *f;
+	size_t n;
+
+	snprintf(cmd, sizeof(cmd), "find %s/state -path '*/data/*' -type f | "
+	    "wc -l", g->dir);
+	f = popen(cmd, "r");
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%zu", &n), 1);
+	assert_int_equal(pclose(f), 0);
+	return n;
+}
+
 /* What was published is what was there, and what is there now. */
 static void
 publish(struct rig *g, int64_t time)
@@ -81,6 +108,8 @@ publish(struct rig *g, int64_t time)
 	r = draft_publish(g->d, time);
 	if (r < 0)
 		fail_msg("publish: %s", strerror(-r));
+	assert_int_equal(g->d->done, g->d->total);
+	assert_int_equal(g->d->staged, 0);
 	snap = dump_snap(g, time);
 	dump_equal(before, snap);
 	after = dump_draft(g);
@@ -93,10 +122,8 @@ publish(struct rig *g, int64_t time)
 static void
 test_all_types(struct rig *g)
 {
-	struct draft_state *none = NULL;
 	uint8_t *p = noise(9 * MIB, 2);
 
-	(void)none;
 	rig_open(g);
 	make_tree(g, "root");
 	make_tree(g, "etc");
@@ -107,6 +134,10 @@ test_all_types(struct rig *g)
 	fs_text(g, "empty.log", "");
 	publish(g, T1);
 	assert_int_equal(g->published, 1);
+	/* They go when nobody is in a hurry. */
+	for (int i = 0; i < 1000 && staged_files(g) > 0; i++)
+		usleep(20000);
+	assert_int_equal(staged_files(g), 0);
 	assert_true(rig_has(g, T1, "disk.img.fidx"));
 	assert_true(rig_has(g, T1, "stream.didx"));
 	assert_true(rig_has(g, T1, "a.conf.blob"));
@@ -124,6 +155,31 @@ test_all_types(struct rig *g)
 	}
 }
 
+/* The names in a manifest, each with a space after it. */
+static void
+check_manifest(struct rig *g, int64_t time, const char *want)
+{
+	struct tree *t = repo_tree(g->repo);
+	struct str names = {0};
+	struct manifest *m;
+
+	assert_int_equal(repo_manifest(g->repo, rig_snap(g, t, time), 0, &m),
+	    0);
+	assert_int_equal(m->time, time);
+	assert_string_equal(m->id, g->group.id);
+	assert_null(m->notes);
+	for (size_t i = 0; i < m->n_files; i++) {
+		str_addf(&names, "%s ", m->files[i].name);
+		assert_int_equal(m->files[i].crypt, CRYPT_NONE);
+	}
+	assert_string_equal(str_get(&names), want);
+	assert_non_null(strstr((const char *)m->json->data,
+	    "\"chunk_upload_stats\""));
+	str_fini(&names);
+	manifest_unref(m);
+	tree_unref(t);
+}
+
 static void
 test_split(void **state)
 {
@@ -132,9 +188,9 @@ test_split(void **state)
 	(void)state;
 	rig_begin(&g, false);
 	test_all_types(&g);
-	assert_true(rig_has(&g, T1, "root.mpxar.didx"));
-	assert_true(rig_has(&g, T1, "root.ppxar.didx"));
-	assert_false(rig_has(&g, T1, "catalog.pcat1.didx"));
+	check_manifest(&g, T1, "disk.img.fidx etc.ppxar.didx etc.mpxar.didx "
+	    "nothing.ppxar.didx nothing.mpxar.didx root.ppxar.didx "
+	    "root.mpxar.didx stream.didx a.conf.blob empty.log.blob ");
 	rig_end(&g);
 }
 
@@ -147,8 +203,9 @@ test_v1(void **state)
 	rig_begin(&g, false);
 	g.o.archive = 1;
 	test_all_types(&g);
-	assert_true(rig_has(&g, T1, "root.pxar.didx"));
-	assert_true(rig_has(&g, T1, "catalog.pcat1.didx"));
+	check_manifest(&g, T1, "disk.img.fidx etc.pxar.didx nothing.pxar.didx "
+	    "root.pxar.didx stream.didx catalog.pcat1.didx a.conf.blob "
+	    "empty.log.blob ");
 	rig_end(&g);
 }
 

@@ -2,6 +2,7 @@
 #include "pub_rig.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/num.h"
+#include "base/str.h"
 #include "pbs/enc_key.h"
 #include "pbs/keyring.h"
 #include "pbs/manifest.h"
@@ -205,6 +207,104 @@ test_same_index(void **state)
 	rig_end(&g);
 }
 
+/* Whatever is wrong with a snapshot, one can be made of it, or that is refused;
+ * what nobody has read may be damaged in both. */
+static void
+try_damaged(const struct fixture *f, const char *top)
+{
+	struct groups l;
+	struct rig g;
+
+	rig_begin(&g, false);
+	gate_fill(g.gate, f, top);
+	rig_open(&g);
+	list_groups(&g, &l);
+	for (size_t i = 0; i < l.n; i++) {
+		g.group = l.v[i];
+		if (drafts_get(g.ds, &g.group, &g.d) < 0 ||
+		    draft_publish(g.d, T1) < 0)
+			continue;
+		fs_mkdir(&g, "added");
+		(void)draft_publish(g.d, T2);
+	}
+	rig_end(&g);
+}
+
+static void
+test_damaged(void **state)
+{
+	struct fixture *f = fixture_load("damaged");
+	char top[256], last[256] = "";
+	const char *path;
+	size_t i = 0, n = 0, len;
+
+	(void)state;
+	while ((path = fixture_next(f, &i, "")) != NULL) {
+		len = strcspn(path, "/") + 1;
+		len += strcspn(path + len, "/") + 1;
+		if (len >= sizeof(top) || len > strlen(path))
+			continue;
+		snprintf(top, sizeof(top), "%.*s", (int)len, path);
+		if (streq(top, last))
+			continue;
+		snprintf(last, sizeof(last), "%s", top);
+		try_damaged(f, top);
+		n++;
+	}
+	assert_true(n > 30);
+	fixture_free(f);
+}
+
+static int
+drop_chunk(void *arg, const char *key, const struct store_object *o)
+{
+	struct rig *g = arg;
+
+	/* Not the metadata, which is read to publish anything. */
+	if (o->size > 4 * MIB)
+		assert_int_equal(store_delete(g->gate->store, &key, 1, NULL,
+		    NULL, 0), 0);
+	return 0;
+}
+
+/* What is known to be gone is not taken over into a new snapshot, and the file
+ * can be written anew. */
+static void
+test_missing(void **state)
+{
+	const size_t len = 24 * MIB;
+	uint8_t *p = malloc(len);
+	struct draft_file *f;
+	struct rig g;
+	uint64_t ino;
+	char *snap;
+
+	(void)state;
+	assert_non_null(p);
+	rig_noise(p, len, 1);
+	rig_begin(&g, false);
+	rig_open(&g);
+	fs_mkdir(&g, "root");
+	fs_write(&g, "root/big", p, len);
+	publish(&g, T1);
+	assert_int_equal(store_list(g.gate->store, ".chunks/", NULL,
+	    drop_chunk, &g), 0);
+	rig_restart(&g);
+	fs_text(&g, "a.conf", "x");
+	f = fs_open(&g, "root/big", O_RDONLY, &ino);
+	for (uint64_t off = 0; off < len; off += MIB)
+		fs_try_read(f, off, 1);
+	draft_close(f);
+	fs_forget(&g, ino);
+	assert_int_equal(draft_publish(g.d, T2), -EIO);
+	fs_write(&g, "root/big", p, len);
+	publish(&g, T2);
+	snap = dump_snap(&g, T2);
+	free(snap);
+	rig_end(&g);
+	free(p);
+}
+
 /* The bytes of a fixture's stream give the fixture's index. */
 static void
 same_table(struct rig *g, const struct buf *golden, const char *server)
@@ -313,6 +413,8 @@ main(void)
 		cmocka_unit_test(test_decrypt),
 		cmocka_unit_test(test_encrypt),
 		cmocka_unit_test(test_same_index),
+		cmocka_unit_test(test_damaged),
+		cmocka_unit_test(test_missing),
 		cmocka_unit_test(test_golden),
 		cmocka_unit_test(test_golden_spilled),
 	};

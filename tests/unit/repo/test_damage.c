@@ -140,7 +140,9 @@ ranges_do_not_wrap(void **state)
 
 	(void)state;
 	assert_int_equal(damage_new(&d), 0);
+	assert_false(damage_has_chunk(d, &a));
 	damage_chunk(d, &a, "is missing");
+	assert_true(damage_has_chunk(d, &a));
 	damage_chunk_path(d, &a, "f", UINT64_MAX - 1, 10);
 	check_text(d, "chunk 0001" REST " is missing\n"
 	    "    f bytes 18446744073709551614-18446744073709551615\n");
