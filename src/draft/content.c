@@ -27,7 +27,9 @@ RB_HEAD(kindred, node);
 
 /* What one change may need: the new piece, and either a hole before it or the
  * far end of the piece that it lies in the middle of. */
-#define SPARE_MAX 2
+#define CHANGE_MAX 2
+/* And for a new end of the file after that. */
+#define SPARE_MAX (CHANGE_MAX + 1)
 
 struct content {
 	struct pieces all;
@@ -70,17 +72,23 @@ find(const struct content *c, uint64_t off)
 	return n;
 }
 
+static int
+reserve(struct content *c, size_t n)
+{
+	while (c->n_spare < n) {
+		struct node *spare = calloc(1, sizeof(*spare));
+
+		if (spare == NULL)
+			return -ENOMEM;
+		c->spare[c->n_spare++] = spare;
+	}
+	return 0;
+}
+
 int
 content_reserve(struct content *c)
 {
-	while (c->n_spare < SPARE_MAX) {
-		struct node *n = calloc(1, sizeof(*n));
-
-		if (n == NULL)
-			return -ENOMEM;
-		c->spare[c->n_spare++] = n;
-	}
-	return 0;
+	return reserve(c, SPARE_MAX);
 }
 
 static void
@@ -239,7 +247,7 @@ replace(struct content *c, enum piece_kind kind, uint64_t off, uint64_t len,
 		return -EFBIG;
 	if (len == 0)
 		return 0;
-	r = content_reserve(c);
+	r = reserve(c, CHANGE_MAX);
 	if (r < 0)
 		return r;
 	if (off < c->size)
@@ -298,7 +306,7 @@ content_set_base(struct content *c, uint64_t size)
 		return -EFBIG;
 	if (size == 0)
 		return 0;
-	r = content_reserve(c);
+	r = reserve(c, CHANGE_MAX);
 	if (r < 0)
 		return r;
 	put_plain(c, PIECE_BASE, 0, size, 0);
@@ -335,7 +343,7 @@ content_truncate(struct content *c, uint64_t size, uint64_t seq)
 		return -EFBIG;
 	if (size == c->size)
 		return 0;
-	r = content_reserve(c);
+	r = reserve(c, 1);
 	if (r < 0)
 		return r;
 	if (size < c->size)
@@ -386,7 +394,7 @@ content_settle(struct content *c, const struct piece *p, uint64_t seq)
 
 	r = content_try_settle(c, p, seq, &new);
 	if (r == 0)
-		r = content_reserve(c);
+		r = reserve(c, CHANGE_MAX);
 	if (r < 0)
 		return r;
 	carve(c, p->off, p->off + p->len);

@@ -170,6 +170,9 @@ io_begin(struct draft *d, struct inode *i, struct str *txn,
 		r = inode_own(d, i, txn);
 		c->made = r == 0;
 	}
+	/* What the journal was told must come true. */
+	if (r == 0)
+		r = content_reserve(i->content);
 	if (i->content != NULL) {
 		c->staged = content_staged(i->content);
 		c->chunked = content_chunked(i->content);

@@ -138,6 +138,25 @@ contents_stay_as_they_were(void **state)
 		}
 }
 
+/* A file that ends in a hole which was punched behind its end. */
+static void
+two_changes_are_reserved(void **state)
+{
+	struct content *c;
+
+	(void)state;
+	assert_int_equal(content_new(&c), 0);
+	assert_int_equal(content_set_base(c, 100), 0);
+	assert_int_equal(content_reserve(c), 0);
+	left = 0;
+	assert_int_equal(content_punch(c, 10, 20, 8), 0);
+	assert_int_equal(content_truncate(c, 400, 9), 0);
+	left = -1;
+	assert_int_equal(content_size(c), 400);
+	assert_int_equal(content_pieces(c), 4);
+	content_free(c);
+}
+
 static void
 a_transaction_says_so(void **state)
 {
@@ -227,6 +246,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(contents_stay_as_they_were),
+	    cmocka_unit_test(two_changes_are_reserved),
 	    cmocka_unit_test(a_transaction_says_so),
 	    cmocka_unit_test(journals_stay_as_they_were),
 	    cmocka_unit_test(nothing_is_begun),
