@@ -205,6 +205,7 @@ draft_compact(struct draft *d)
 	{
 		LOCK(&d->lock);
 		if (d->journal == NULL || d->frozen > 0 || d->compacting ||
+		    d->making ||
 		    journal_size(d->journal) <= d->compact_at)
 			return 0;
 		d->compacting = true;
