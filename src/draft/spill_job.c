@@ -18,6 +18,8 @@
 #include "draft/learn.h"
 #include "draft/staging.h"
 #include "repo/claim.h"
+#include "repo/repo.h"
+#include "store/store.h"
 
 #define RETRY_MIN_MS 1000
 #define RETRY_MAX_MS 60000
@@ -363,6 +365,27 @@ finish(struct spill *s, struct spill_job *j)
 	return 0;
 }
 
+/* Chunks are put lazily.  A journal that names one may become durable at any
+ * time, and must not before the chunk is. */
+static void
+make_lasting(struct spill *s, struct spill_jobs *jobs)
+{
+	struct spill_job *j;
+	bool needed = false;
+	int r;
+
+	STAILQ_FOREACH(j, jobs, link)
+		needed = needed || (j->err == 0 && !j->lasting);
+	if (!needed)
+		return;
+	r = store_sync(repo_store(s->ds->repo));
+	STAILQ_FOREACH(j, jobs, link) {
+		if (j->err == 0 && !j->lasting)
+			j->err = r;
+		j->lasting = true;
+	}
+}
+
 bool
 spill_settle(struct spill *s)
 {
@@ -375,6 +398,7 @@ spill_settle(struct spill *s)
 		LOCK(&s->lock);
 		STAILQ_CONCAT(&jobs, &s->done);
 	}
+	make_lasting(s, &jobs);
 	while ((j = STAILQ_FIRST(&jobs)) != NULL) {
 		STAILQ_REMOVE_HEAD(&jobs, link);
 		if (finish(s, j) < 0)

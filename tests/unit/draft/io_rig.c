@@ -66,6 +66,7 @@ door_put(struct store *s, const char *key, const void *p, size_t len,
 		st->puts++;
 		st->put_bytes += len;
 		r = st->put_error;
+		st->unsynced += r == 0 && how->lazy;
 	}
 	return r < 0 ? r : store_put(st->store, key, p, len, how, ret_obj);
 }
@@ -100,7 +101,15 @@ door_touch(struct store *s, const char *key)
 static int
 door_sync(struct store *s)
 {
-	return store_sync(of(s)->store);
+	struct io_store *st = of(s);
+	int r = store_sync(st->store);
+
+	LOCK(&st->lock);
+	if (r == 0)
+		r = st->sync_error;
+	if (r == 0)
+		st->unsynced = 0;
+	return r;
 }
 
 static void

@@ -20,8 +20,10 @@ struct io_store {
 	pthread_mutex_t lock;	/* guards all below */
 	pthread_cond_t cond;
 	int put_error, get_error;	/* of chunks; 0: none */
+	int sync_error;
 	bool hold_puts;		/* those of chunks wait */
 	unsigned puts, gets;	/* of chunks */
+	unsigned unsynced;	/* chunks that were put since the last sync */
 	uint64_t put_bytes;
 };
 

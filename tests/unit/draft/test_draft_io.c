@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/num.h"
 #include "draft/staging.h"
@@ -275,6 +276,61 @@ test_fsync_into_store(void **state)
 	assert_true(draft_fsync(g.d, ino) < 0);
 	io_rig_fail(&g, 0, 0);
 	assert_int_equal(draft_fsync(g.d, draft_root(g.d)), 0);
+	io_close(&g, f, ino);
+	io_rig_end(&g);
+}
+
+static void
+add_uploaded(void *arg, const struct draft_state *s)
+{
+	*(uint64_t *)arg += s->uploaded;
+}
+
+static uint64_t
+uploaded(struct io_rig *g)
+{
+	uint64_t n = 0;
+
+	drafts_each(g->ds, add_uploaded, &n);
+	return n;
+}
+
+static void
+fail_syncs(struct io_rig *g, int err)
+{
+	LOCK(&g->st.lock);
+	g->st.sync_error = err;
+}
+
+/* A chunk that the host may still lose is none that the bytes are in. */
+static void
+test_chunks_last_before_they_are_named(void **state)
+{
+	_cleanup_free_ uint8_t *p = noise(300000, 19);
+	struct draft_file *f;
+	struct io_rig g;
+	uint64_t ino;
+
+	(void)state;
+	io_rig_begin(&g);
+	g.o.fsync_store = true;
+	io_rig_open(&g);
+	fail_syncs(&g, -EIO);
+	f = io_open(&g, "tree/a", O_RDWR | O_CREAT, &ino);
+	io_write_all(f, p, 0, 300000);
+	assert_int_equal(draft_fsync(g.d, ino), -EIO);
+	assert_int_equal(io_rig_puts(&g), 1);
+	assert_int_equal(uploaded(&g), 0);
+	assert_true(io_rig_staged(&g) > 300000);
+	/* As after a crash that took the chunk. */
+	reopen(&g, &f, &ino, "tree/a");
+	io_rig_drop_chunks(&g);
+	reopen(&g, &f, &ino, "tree/a");
+	io_expect(f, p, 0, 300000);
+	fail_syncs(&g, 0);
+	assert_int_equal(draft_fsync(g.d, ino), 0);
+	assert_int_equal(uploaded(&g), 300000);
+	assert_int_equal(g.st.unsynced, 0);
 	io_close(&g, f, ino);
 	io_rig_end(&g);
 }
@@ -776,6 +832,7 @@ main(void)
 		cmocka_unit_test(test_large_file_through_small_staging),
 		cmocka_unit_test(test_small_files_are_packed),
 		cmocka_unit_test(test_fsync_into_store),
+		cmocka_unit_test(test_chunks_last_before_they_are_named),
 		cmocka_unit_test(test_full_and_store_away),
 		cmocka_unit_test(test_truncate_heals),
 		cmocka_unit_test(test_room_comes_back),
