@@ -21,6 +21,7 @@
 #include "cmd/state_dir.h"
 #include "draft/draft.h"
 #include "repo/claim.h"
+#include "repo/damage.h"
 #include "repo/known.h"
 #include "repo/repo.h"
 #include "repo/uploads.h"
@@ -63,6 +64,13 @@ open_drafts(struct writing *w, const char *dir, const char *identity)
 	return drafts_open(w->s->repo, &opts, &w->drafts);
 }
 
+/* What is missing or damaged is sent again by who has it. */
+static void
+on_damage(void *arg, const struct digest *d)
+{
+	known_doubt(arg, d);
+}
+
 static int
 open_all(struct writing *w)
 {
@@ -85,9 +93,10 @@ open_all(struct writing *w)
 		return -ENAMETOOLONG;
 	r = known_new(path, claim_generation(w->s->claim), KNOWN_MAX_DEFAULT,
 	    &w->known);
-	if (r == 0)
-		r = uploads_new(repo_store(w->s->repo), w->known, &uo,
-		    &w->uploads);
+	if (r < 0)
+		return r;
+	damage_listen(repo_damage(w->s->repo), on_damage, w->known);
+	r = uploads_new(repo_store(w->s->repo), w->known, &uo, &w->uploads);
 	if (r < 0)
 		return r;
 	if (snprintf(path, sizeof(path), "%s/" STATE_DIR_DRAFTS, w->dir) >=
@@ -184,6 +193,7 @@ writing_close(struct writing *w)
 	vfs_free(w->s->vfs);
 	w->s->vfs = NULL;
 	uploads_free(w->uploads);
+	damage_listen(repo_damage(w->s->repo), NULL, NULL);
 	known_free(w->known);
 	free(w->dir);
 	memset(w, 0, sizeof(*w));

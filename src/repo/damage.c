@@ -31,16 +31,26 @@ struct damage {
 	size_t n;
 	size_t n_more;		/* findings that were not kept */
 	size_t bytes;		/* of all that is kept */
+	damage_chunk_fn *fn;
+	void *arg;		/* borrowed */
+	unsigned telling;	/* calls of fn that have not returned */
+	pthread_cond_t told;
 };
 
 int
 damage_new(struct damage **ret)
 {
 	struct damage *d;
+	int r;
 
 	d = calloc(1, sizeof(*d));
 	if (d == NULL)
 		return -ENOMEM;
+	r = cond_init(&d->told);
+	if (r < 0) {
+		free(d);
+		return r;
+	}
 	pthread_mutex_init(&d->lock, NULL);
 	*ret = d;
 	return 0;
@@ -61,6 +71,7 @@ damage_free(struct damage *d)
 		free(d->list[i].why);
 	}
 	free(d->list);
+	pthread_cond_destroy(&d->told);
 	pthread_mutex_destroy(&d->lock);
 	free(d);
 }
@@ -158,11 +169,43 @@ record(struct damage *d, const struct digest *digest, const char *key,
 	return true;
 }
 
+static void
+tell(struct damage *d, const struct digest *digest)
+{
+	damage_chunk_fn *fn;
+	void *arg;
+
+	{
+		LOCK(&d->lock);
+		fn = d->fn;
+		arg = d->arg;
+		if (fn == NULL)
+			return;
+		d->telling++;
+	}
+	fn(arg, digest);
+	LOCK(&d->lock);
+	d->telling--;
+	pthread_cond_broadcast(&d->told);
+}
+
+void
+damage_listen(struct damage *d, damage_chunk_fn *fn, void *arg)
+{
+	LOCK(&d->lock);
+
+	d->fn = fn;
+	d->arg = arg;
+	while (fn == NULL && d->telling > 0)
+		pthread_cond_wait(&d->told, &d->lock);
+}
+
 void
 damage_chunk(struct damage *d, const struct digest *digest, const char *why)
 {
 	char hex[DIGEST_HEX_LEN + 1];
 
+	tell(d, digest);
 	if (record(d, digest, NULL, why))
 		log_limited(LOG_LVL_ERR, "chunk %s: %s",
 		    digest_hex(digest, hex), why);

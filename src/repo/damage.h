@@ -28,6 +28,11 @@ void damage_free(struct damage *d);
 /** damage_chunk(d, digest, why): why is copied, as "crc is wrong". */
 void damage_chunk(struct damage *d, const struct digest *digest,
     const char *why);
+/** damage_listen(d, fn, arg): fn is told of each chunk from now on, on the
+ * thread that found it, and every time that it is found.  NULL: nobody is, and
+ * on return nobody is being told any more. */
+typedef void damage_chunk_fn(void *arg, const struct digest *digest);
+void damage_listen(struct damage *d, damage_chunk_fn *fn, void *arg);
 /** damage_chunk_path(d, digest, path, off, len): a file that needs it, and
  * where; nothing happens if the chunk is not known as damaged. */
 void damage_chunk_path(struct damage *d, const struct digest *digest,

@@ -24,6 +24,8 @@
  * some, is written anew. */
 #define SLACK 2
 #define SLACK_MORE 4096
+/* Chunks in doubt that are remembered. */
+#define DOUBTS_MAX ((size_t)1 << 16)
 
 struct known {
 	char *path;		/* owned; NULL: there is no file */
@@ -34,6 +36,7 @@ struct known {
 
 	pthread_mutex_t lock;	/* guards all below; never held for the file */
 	struct known_set set;
+	struct known_set doubts;	/* not in set */
 	uint64_t end;		/* of the file: where the next record goes */
 	bool failed;		/* additions are not written any more */
 	bool useless;		/* nor anything else: the file is void */
@@ -215,8 +218,11 @@ known_new(const char *path, const char *generation, size_t max,
 	k->fd = -1;
 	k->file_seed = known_file_header(generation, k->header);
 	r = known_set_init(&k->set, max);
+	if (r == 0)
+		r = known_set_init(&k->doubts, DOUBTS_MAX);
 	if (r < 0) {
 		known_set_fini(&k->set);
+		known_set_fini(&k->doubts);
 		free(k);
 		return r;
 	}
@@ -243,6 +249,7 @@ known_free(struct known *k)
 	if (k->fd >= 0)
 		close(k->fd);
 	known_set_fini(&k->set);
+	known_set_fini(&k->doubts);
 	pthread_mutex_destroy(&k->lock);
 	free(k->path);
 	free(k);
@@ -321,6 +328,7 @@ known_add(struct known *k, const struct digest *d)
 
 	{
 		LOCK(&k->lock);
+		known_set_remove(&k->doubts, d);
 		if (known_set_add(&k->set, d) == 0)
 			off = next_place(k, KNOWN_ADD);
 	}
@@ -328,18 +336,42 @@ known_add(struct known *k, const struct digest *d)
 		write_record(k, KNOWN_ADD, d, off);
 }
 
-void
-known_remove(struct known *k, const struct digest *d)
+static void
+take_out(struct known *k, const struct digest *d, bool doubt)
 {
-	uint64_t off;
+	uint64_t off = 0;
+	bool again;
 
 	{
 		LOCK(&k->lock);
 		known_set_remove(&k->set, d);
-		off = next_place(k, KNOWN_REMOVE);
+		/* Without memory the next index makes it known again.  What is
+		 * read over and over must not fill the file. */
+		again = doubt && known_set_add(&k->doubts, d) == 1;
+		if (!again)
+			off = next_place(k, KNOWN_REMOVE);
 	}
 	if (off != 0)
 		write_record(k, KNOWN_REMOVE, d, off);
+}
+
+void
+known_remove(struct known *k, const struct digest *d)
+{
+	take_out(k, d, false);
+}
+
+void
+known_doubt(struct known *k, const struct digest *d)
+{
+	take_out(k, d, true);
+}
+
+bool
+known_in_doubt(struct known *k, const struct digest *d)
+{
+	LOCK(&k->lock);
+	return known_set_has(&k->doubts, d);
 }
 
 void
@@ -353,7 +385,8 @@ known_add_index(struct known *k, const struct index *x)
 		for (end = MIN(n, i + BATCH); i < end; i++) {
 			struct digest d = index_chunk(x, i).digest;
 
-			apply(k, KNOWN_ADD, &d);
+			if (!known_set_has(&k->doubts, &d))
+				apply(k, KNOWN_ADD, &d);
 		}
 	}
 }

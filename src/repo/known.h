@@ -36,8 +36,13 @@ bool known_has(struct known *k, const struct digest *d);
 void known_add(struct known *k, const struct digest *d);
 /** known_add_index(k, x): all of them; not into the file. */
 void known_add_index(struct known *k, const struct index *x);
-/** known_remove(k, d): it is gone, or turned out damaged. */
+/** known_remove(k, d): it is gone. */
 void known_remove(struct known *k, const struct digest *d);
+/** known_doubt(k, d): who read it found it missing or damaged.  As
+ * known_remove, and no index makes it known again, only an upload.
+ * known_in_doubt(k, d): whether that is so; of many the oldest are forgotten. */
+void known_doubt(struct known *k, const struct digest *d);
+bool known_in_doubt(struct known *k, const struct digest *d);
 size_t known_count(struct known *k);
 
 #endif

@@ -136,7 +136,8 @@ put_run(struct work *w)
 	struct flight *f = flight_of_work(w);
 	struct uploads *u = f->u;
 	const struct store_put how = {
-	    .if_absent = true,
+	    /* What is there and damaged is not as good. */
+	    .if_absent = !known_in_doubt(u->known, &f->node.id.digest),
 	    .lazy = true,
 	    .deadline = deadline_in(u->timeout_ms),
 	};
@@ -381,6 +382,8 @@ uploads_touch(struct uploads *u, const struct digest *digest)
 	char key[KEY_CHUNK_LEN + 1];
 	int r;
 
+	if (known_in_doubt(u->known, digest))
+		return 1;
 	key_chunk(digest, key);
 	r = store_touch(u->store, key);
 	if (r == -EOPNOTSUPP)

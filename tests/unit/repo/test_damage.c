@@ -149,6 +149,36 @@ ranges_do_not_wrap(void **state)
 	damage_free(d);
 }
 
+static void
+count_told(void *arg, const struct digest *digest)
+{
+	unsigned *n = arg;
+
+	*n += digest->b[1];
+}
+
+static void
+a_listener_is_told_every_time(void **state)
+{
+	struct digest a = digest_no(1), b = digest_no(2);
+	struct damage *d;
+	unsigned n = 0;
+
+	(void)state;
+	assert_int_equal(damage_new(&d), 0);
+	damage_chunk(d, &a, "is missing");
+	damage_listen(d, count_told, &n);
+	damage_chunk(d, &a, "is missing");
+	damage_chunk(d, &b, "is empty");
+	damage_chunk(d, &b, "is empty");
+	damage_object(d, "o", "is empty");
+	assert_int_equal(n, 5);
+	damage_listen(d, NULL, NULL);
+	damage_chunk(d, &a, "is missing");
+	assert_int_equal(n, 5);
+	damage_free(d);
+}
+
 int
 main(void)
 {
@@ -157,6 +187,7 @@ main(void)
 	    cmocka_unit_test(the_list_is_bounded_and_the_count_is_not),
 	    cmocka_unit_test(its_memory_is_bounded),
 	    cmocka_unit_test(ranges_do_not_wrap),
+	    cmocka_unit_test(a_listener_is_told_every_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

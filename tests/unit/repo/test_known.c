@@ -150,18 +150,18 @@ the_oldest_half_is_forgotten(void **state)
 	known_free(k);
 }
 
-static void
-indices_are_known_in_memory_only(void **state)
+/* Of the first n. */
+static struct index *
+index_of(unsigned n)
 {
-	const char *path = scratch_path(*state, "known"), *why;
 	const uint8_t uuid[16] = {1};
-	struct known *k = open_known(path, "g", 10000);
 	struct index_writer *w;
+	const char *why;
 	struct index *x;
 	struct buf *b;
 
 	assert_int_equal(index_writer_dynamic(&w), 0);
-	for (unsigned i = 0; i < 3000; i++) {
+	for (unsigned i = 0; i < n; i++) {
 		struct digest d = nth(i);
 
 		assert_int_equal(index_writer_add(w, 1 + i, &d), 0);
@@ -170,6 +170,16 @@ indices_are_known_in_memory_only(void **state)
 	index_writer_free(w);
 	assert_int_equal(index_open(b, &x, &why), 0);
 	buf_unref(b);
+	return x;
+}
+
+static void
+indices_are_known_in_memory_only(void **state)
+{
+	const char *path = scratch_path(*state, "known");
+	struct known *k = open_known(path, "g", 10000);
+	struct index *x = index_of(3000);
+
 	known_add_index(k, x);
 	known_add_index(k, x);
 	index_unref(x);
@@ -177,6 +187,42 @@ indices_are_known_in_memory_only(void **state)
 	assert_int_equal(has_of(k, 0, 3000), 3000);
 	known_free(k);
 	assert_int_equal(size_of(path), KNOWN_HEADER_LEN);
+}
+
+/* An index says that a chunk is needed; who read it, that it is not there. */
+static void
+what_is_in_doubt_stays_so(void **state)
+{
+	const char *path = scratch_path(*state, "known");
+	struct known *k = open_known(path, "g", 10000);
+	struct index *x = index_of(10);
+	struct digest before = nth(2), after = nth(5);
+	uint64_t size;
+
+	known_doubt(k, &before);
+	known_add_index(k, x);
+	assert_int_equal(has_of(k, 0, 10), 9);
+	assert_true(known_in_doubt(k, &before));
+	known_doubt(k, &after);
+	size = size_of(path);
+	for (unsigned i = 0; i < 100; i++)
+		known_doubt(k, &after);
+	assert_int_equal(size_of(path), size);
+	known_add_index(k, x);
+	assert_int_equal(has_of(k, 0, 10), 8);
+	/* An upload ends it. */
+	known_add(k, &after);
+	assert_false(known_in_doubt(k, &after));
+	known_doubt(k, &after);
+	assert_false(known_has(k, &after));
+	known_add(k, &after);
+	known_add(k, &before);
+	known_remove(k, &after);
+	assert_false(known_in_doubt(k, &after));
+	known_add_index(k, x);
+	assert_int_equal(has_of(k, 0, 10), 10);
+	index_unref(x);
+	known_free(k);
 }
 
 static void
@@ -444,6 +490,7 @@ main(void)
 	    cmocka_unit_test(a_set_of_digests),
 	    cmocka_unit_test(the_oldest_half_is_forgotten),
 	    WITH_DIR(indices_are_known_in_memory_only),
+	    WITH_DIR(what_is_in_doubt_stays_so),
 	    WITH_DIR(the_file_keeps_it_over_restarts),
 	    WITH_DIR(a_file_of_old_news_is_written_anew),
 	    WITH_DIR(damage_costs_one_record),

@@ -535,6 +535,32 @@ a_known_one_is_touched(void **state)
 	rig_close(&g);
 }
 
+/* A reader found it damaged: that there is something does not count. */
+static void
+what_is_damaged_is_sent_again(void **state)
+{
+	char key[KEY_CHUNK_LEN + 1];
+	struct waiter w;
+	struct rig g;
+
+	(void)state;
+	for (int touchable = 0; touchable < 2; touchable++) {
+		rig_open(&g, NULL);
+		g.s->touchable = touchable != 0;
+		assert_int_equal(upload(&g, &w, CHUNK, 1), 0);
+		key_chunk(&w.up.digest, key);
+		assert_int_equal(store_put(&g.s->s, key, "x", 1,
+		    &(struct store_put){0}, NULL), 0);
+		known_doubt(g.known, &w.up.digest);
+		assert_int_equal(uploads_touch(g.u, &w.up.digest), 1);
+		assert_int_equal(upload(&g, &w, CHUNK, 1), 0);
+		assert_false(w.up.duplicate);
+		must_hold(&g.s->s, &w.up.digest, CHUNK, 1, NULL);
+		assert_int_equal(uploads_touch(g.u, &w.up.digest), 0);
+		rig_close(&g);
+	}
+}
+
 static void
 into_a_directory(void **state)
 {
@@ -741,6 +767,7 @@ main(void)
 	    cmocka_unit_test(shutdown_ends_the_waiting),
 	    cmocka_unit_test(shutdown_reaches_the_queues),
 	    cmocka_unit_test(a_known_one_is_touched),
+	    cmocka_unit_test(what_is_damaged_is_sent_again),
 	    WITH_DIR(into_a_directory),
 	    WITH_DIR(into_the_cache),
 	    cmocka_unit_test(a_crowd_and_an_unreliable_store),
