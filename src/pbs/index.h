@@ -58,8 +58,13 @@ struct index_chunk index_chunk(const struct index *x, size_t i);
 /** index_find(x, off): the chunk that holds byte off < index_size(x). */
 size_t index_find(const struct index *x, uint64_t off);
 
+/** index_size_max(kind, chunk_size): the longest stream that fits into
+ * INDEX_FILE_MAX with no chunk larger than that. */
+uint64_t index_size_max(enum index_kind kind, uint64_t chunk_size);
+
 /*
- * Building one: digests in order, then the file's bytes.
+ * Building one: digests in order, then the file's bytes.  -EFBIG instead of an
+ * index over INDEX_FILE_MAX.
  */
 struct index_writer;
 int index_writer_fixed(uint64_t size, uint64_t chunk_size,

@@ -19,6 +19,29 @@ struct index_writer {
 	size_t len, room;	/* bytes of the table */
 };
 
+static size_t
+entry_len(enum index_kind kind)
+{
+	return kind == INDEX_FIXED ? INDEX_FIXED_ENTRY : INDEX_DYNAMIC_ENTRY;
+}
+
+static size_t
+entries_max(enum index_kind kind)
+{
+	return (INDEX_FILE_MAX - INDEX_HEADER_LEN) / entry_len(kind);
+}
+
+uint64_t
+index_size_max(enum index_kind kind, uint64_t chunk_size)
+{
+	uint64_t size;
+
+	if (__builtin_mul_overflow((uint64_t)entries_max(kind), chunk_size,
+	        &size))
+		return INT64_MAX;
+	return MIN(size, (uint64_t)INT64_MAX);
+}
+
 static int
 writer_new(enum index_kind kind, struct index_writer **ret)
 {
@@ -41,6 +64,8 @@ index_writer_fixed(uint64_t size, uint64_t chunk_size,
 	    (chunk_size & (chunk_size - 1)) != 0 ||
 	    chunk_size > CHUNK_CONTENT_MAX)
 		return -EINVAL;
+	if (size > index_size_max(INDEX_FIXED, chunk_size))
+		return -EFBIG;
 	r = writer_new(INDEX_FIXED, ret);
 	if (r < 0)
 		return r;
@@ -97,6 +122,8 @@ index_writer_add(struct index_writer *w, uint64_t size,
 	if (w->kind == INDEX_FIXED && (w->end >= w->size ||
 	        size != MIN(w->chunk_size, w->size - w->end)))
 		return -EINVAL;
+	if (w->len / entry_len(w->kind) >= entries_max(w->kind))
+		return -EFBIG;
 	r = make_room(w, INDEX_DYNAMIC_ENTRY);
 	if (r < 0)
 		return r;

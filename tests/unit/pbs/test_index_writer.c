@@ -96,6 +96,11 @@ sizes_that_cannot_be_are_refused(void **state)
 	assert_int_equal(index_writer_fixed(10, CHUNK_CONTENT_MAX * 2, &w),
 	    -EINVAL);
 	assert_int_equal(index_writer_fixed(1ULL << 63, 4096, &w), -EINVAL);
+	assert_int_equal(index_size_max(INDEX_FIXED, 4 << 20), 64ULL << 40);
+	assert_int_equal(index_writer_fixed((64ULL << 40) + 1, 4 << 20, &w),
+	    -EFBIG);
+	assert_int_equal(index_writer_fixed(64ULL << 40, 4 << 20, &w), 0);
+	index_writer_free(w);
 
 	assert_int_equal(index_writer_fixed(10000, 4096, &w), 0);
 	assert_int_equal(index_writer_finish(w, uuid, 0, &f), -EINVAL);
