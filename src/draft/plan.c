@@ -19,6 +19,7 @@
 #include "pbs/blob.h"
 #include "pbs/index.h"
 #include "pbs/pxar_writer.h"
+#include "repo/stream_writer.h"
 
 /* Who has a thousand files that cannot be published wants to know of some. */
 #define MESSAGES_MAX 20
@@ -28,6 +29,7 @@ struct planner {
 	struct plan *p;
 	int err;		/* the first */
 	unsigned problems;
+	uint64_t stream;	/* bytes of the archive that the walk is in */
 };
 
 void
@@ -106,6 +108,27 @@ check_size(struct planner *pl, const struct walk_entry *e,
 		    ".key, or move it into a directory");
 }
 
+/* A sparse file can be of any size, and it takes ages to find out late. */
+static void
+check_room(struct planner *pl, const struct walk_entry *e,
+    enum archive_kind kind, uint64_t size)
+{
+	const uint64_t max = kind == ARCHIVE_FIXED ?
+	    index_size_max(INDEX_FIXED, STREAM_FIXED_CHUNK) :
+	    index_size_max(INDEX_DYNAMIC, CHUNK_CONTENT_MAX);
+
+	if (kind == ARCHIVE_BLOB)
+		return;
+	if (size <= max && pl->stream <= max - size) {
+		pl->stream += size;
+		return;
+	}
+	refuse(pl, e, -EILSEQ, kind == ARCHIVE_FIXED ?
+	    "an image has at most 64 TiB" :
+	    "a stream, or all files of an archive, have at most 204 TiB",
+	    "make it shorter, or remove it");
+}
+
 static void
 check_lost(struct planner *pl, const struct walk_entry *e,
     const struct source *s)
@@ -177,6 +200,7 @@ plan_file(struct planner *pl, const struct walk_entry *e,
 	check_lost(pl, e, &s);
 	if (e->depth == 1)
 		check_size(pl, e, t->kind, s.size);
+	check_room(pl, e, t->kind, s.size);
 	if (__builtin_add_overflow(pl->p->total, s.size, &pl->p->total))
 		pl->p->total = UINT64_MAX;
 	if (packs)
@@ -193,18 +217,15 @@ plan_entry(struct planner *pl, const struct walk_entry *e,
 	int r = 0;
 
 	if (e->step == WALK_DIR_END) {
-		_cleanup_(str_fini) struct str title = {0}, path = {0};
-
-		if (e->bad == 0)
-			return 0;
-		publish_title(pl->d, &title);
-		str_escape(&path, e->path, e->path_len);
-		log_warn("%s: %zu entries of %s are damaged in the snapshot "
-		    "before, and are left out", str_get(&title), e->bad,
-		    str_get(&path));
+		/* A snapshot without them would pass for whole. */
+		if (e->bad > 0)
+			refuse(pl, e, -EIO, "entries of it are damaged in the "
+			    "snapshot before", "move what is left of it into "
+			    "a new directory, and remove this one");
 		return 0;
 	}
 	if (e->depth == 1) {
+		pl->stream = 0;
 		r = plan_top_of(pl->d, e->name, e->e.mode, t, &why);
 		if (r == -EILSEQ) {
 			refuse(pl, e, r, why, S_ISREG(e->e.mode) ||

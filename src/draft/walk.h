@@ -58,7 +58,7 @@ struct walk_entry {
 	struct walk_link *link;
 	bool again;		/* not the first of its names */
 	size_t bad;		/* WALK_DIR_END: damaged entries of the base,
-				 * which were left out */
+				 * which the walk left out */
 };
 
 /** walk_new(d, pxar_flags, ret): PXAR_META to have meta. */

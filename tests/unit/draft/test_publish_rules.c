@@ -128,6 +128,43 @@ test_types(void **state)
 	rig_end(&g);
 }
 
+/* What would take an index that nobody can read is not even begun. */
+static void
+test_sizes(void **state)
+{
+	const uint64_t image = index_size_max(INDEX_FIXED, 4 * MIB);
+	const uint64_t stream = index_size_max(INDEX_DYNAMIC, 16 * MIB);
+	struct rig g;
+
+	(void)state;
+	rig_begin(&g, false);
+	rig_open(&g);
+	fs_text(&g, "a.img", "x");
+	fs_text(&g, "b", "x");
+	fs_mkdir(&g, "root");
+	fs_text(&g, "root/c", "");
+	fs_text(&g, "root/d", "");
+	fs_truncate(&g, "a.img", image + 1);
+	refused(&g, -EILSEQ, "a.img");
+	fs_truncate(&g, "a.img", INT64_MAX);
+	refused(&g, -EILSEQ, "a.img");
+	fs_truncate(&g, "a.img", 1);
+	fs_truncate(&g, "b", INT64_MAX);
+	refused(&g, -EILSEQ, "cannot publish b:");
+	fs_truncate(&g, "b", 1);
+	fs_truncate(&g, "root/c", stream);
+	fs_truncate(&g, "root/d", 1);
+	refused(&g, -EILSEQ, "root/d");
+	fs_truncate(&g, "root/c", INT64_MAX);
+	fs_truncate(&g, "root/d", INT64_MAX);
+	refused(&g, -EILSEQ, "root/c");
+	refused(&g, -EILSEQ, "root/d");
+	fs_truncate(&g, "root/c", 1);
+	fs_truncate(&g, "root/d", 1);
+	assert_int_equal(draft_publish(g.d, T2), 0);
+	rig_end(&g);
+}
+
 static void
 test_times(void **state)
 {
@@ -199,6 +236,63 @@ test_lost(void **state)
 	dump_equal(draft, snap);
 	free(draft);
 	free(snap);
+	rig_end(&g);
+}
+
+/* A directory that has lost entries is not published as if it were whole, but
+ * what is left of it can be. */
+static void
+test_damaged_dir(void **state)
+{
+	static uint8_t value[60000];
+	char key[KEY_CHUNK_LEN + 1], path[64], to[64];
+	const char *keys[] = {key};
+	unsigned left = 0;
+	struct digest gone;
+	struct index *x;
+	uint64_t dir;
+	struct stat st;
+	struct rig g;
+
+	(void)state;
+	rig_begin(&g, false);
+	rig_open(&g);
+	fs_mkdir(&g, "root");
+	fs_mkdir(&g, "root/d");
+	for (unsigned i = 0; i < 300; i++) {
+		snprintf(path, sizeof(path), "root/d/f%03u", i);
+		fs_text(&g, path, "x");
+		rig_noise(value, sizeof(value), i);
+		fs_xattr(&g, path, "user.noise", value, sizeof(value));
+	}
+	assert_int_equal(draft_publish(g.d, T1), 0);
+	x = rig_index(&g, T1, "root.mpxar.didx");
+	assert_true(index_count(x) > 2);
+	gone = index_chunk(x, 1).digest;
+	index_unref(x);
+	key_chunk(&gone, key);
+	assert_int_equal(store_delete(g.gate->store, keys, 1, NULL, NULL, 0),
+	    0);
+	rig_restart(&g);
+	fs_text(&g, "a.conf", "x");
+	refused(&g, -EIO, "cannot publish root/d: entries of it are damaged");
+	fs_mkdir(&g, "root/new");
+	dir = fs_ino(&g, "root/d", NULL);
+	for (unsigned i = 0; i < 300; i++) {
+		snprintf(path, sizeof(path), "root/d/f%03u", i);
+		snprintf(to, sizeof(to), "root/new/f%03u", i);
+		if (draft_lookup(g.d, dir, path + strlen("root/d/"), 0, &st) <
+		    0)
+			continue;
+		fs_forget(&g, st.st_ino);
+		fs_rename(&g, path, to);
+		left++;
+	}
+	fs_forget(&g, dir);
+	assert_in_range(left, 1, 299);
+	refused(&g, -EIO, "root/d");
+	fs_rmdir(&g, "root/d");
+	assert_int_equal(draft_publish(g.d, T2), 0);
 	rig_end(&g);
 }
 
@@ -355,9 +449,11 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_types),
+		cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_times),
 		cmocka_unit_test(test_kinds_stay),
 		cmocka_unit_test(test_lost),
+		cmocka_unit_test(test_damaged_dir),
 		cmocka_unit_test(test_meanwhile),
 		cmocka_unit_test(test_idle),
 	};
