@@ -22,6 +22,8 @@
 #define TIMEOUT_DEFAULT_MS (10 * 60 * 1000)
 /* Of an upload beside its bytes, so that tiny ones count too. */
 #define OVERHEAD 512
+/* How long room is kept for who tried in vain, and is to try again. */
+#define TRIER_MS 100
 
 /*
  * What is under way for one digest, once that is known; before, for one upload.
@@ -52,6 +54,9 @@ struct uploads {
 	pthread_cond_t turn;		/* of who waits for room */
 	uint64_t used;
 	uint64_t waiting, served;	/* tickets: drawn, and done with */
+	/* Who only tries has no ticket, but a turn after each who waits. */
+	uint64_t tried_at;	/* served, when one went before a ticket */
+	deadline_t trier_until;	/* one is to try again before that; 0 */
 	bool shutdown;
 	struct chunk_map flights;	/* by digest alone */
 	struct uploads_stats stats;
@@ -281,24 +286,63 @@ fits(const struct uploads *u, uint64_t room)
 	    room <= u->limit - u->used);
 }
 
+/* With the lock. */
+static void
+use(struct uploads *u, uint64_t room)
+{
+	u->used += room;
+	pthread_cond_broadcast(&u->turn);
+}
+
+static bool
+has_turn(const struct uploads *u)
+{
+	return u->served == u->waiting || u->served != u->tried_at;
+}
+
+/* Without waiting; with the lock. */
+static int
+try_room(struct uploads *u, uint64_t room)
+{
+	if (u->shutdown)
+		return -ESHUTDOWN;
+	if (!has_turn(u) || !fits(u, room)) {
+		u->trier_until = deadline_in(TRIER_MS);
+		return -EAGAIN;
+	}
+	u->trier_until = 0;
+	if (u->served != u->waiting)
+		u->tried_at = u->served;
+	use(u, room);
+	return 0;
+}
+
+static bool
+is_triers_turn(const struct uploads *u)
+{
+	return u->trier_until != 0 && has_turn(u) &&
+	    deadline_left(u->trier_until) > 0;
+}
+
 /* In the order in which they came, so that a large one has its turn.  With the
  * lock. */
 static int
-take_room(struct uploads *u, uint64_t room, bool wait)
+take_room(struct uploads *u, uint64_t room)
 {
-	uint64_t ticket;
+	uint64_t ticket = u->waiting++;
 
-	if (!wait && !u->shutdown &&
-	    (u->served != u->waiting || !fits(u, room)))
-		return -EAGAIN;
-	ticket = u->waiting++;
-	while (!u->shutdown && (u->served != ticket || !fits(u, room)))
-		pthread_cond_wait(&u->turn, &u->lock);
+	while (!u->shutdown) {
+		if (u->served != ticket || !fits(u, room))
+			pthread_cond_wait(&u->turn, &u->lock);
+		else if (is_triers_turn(u))
+			cond_wait_until(&u->turn, &u->lock, u->trier_until);
+		else
+			break;
+	}
 	if (u->shutdown)
 		return -ESHUTDOWN;
 	u->served++;
-	u->used += room;
-	pthread_cond_broadcast(&u->turn);
+	use(u, room);
 	return 0;
 }
 
@@ -306,7 +350,7 @@ static int
 reserve(struct uploads *u, const struct buf *plain, uint64_t room, bool wait)
 {
 	LOCK(&u->lock);
-	int r = take_room(u, room, wait);
+	int r = wait ? take_room(u, room) : try_room(u, room);
 
 	if (r < 0)
 		return r;
@@ -415,6 +459,7 @@ uploads_new(struct store *s, struct known *known,
 	u->timeout_ms = o->timeout_ms != 0 ? o->timeout_ms :
 	    TIMEOUT_DEFAULT_MS;
 	u->compress = !o->no_compress;
+	u->tried_at = UINT64_MAX;
 	pthread_mutex_init(&u->lock, NULL);
 	r = cond_init(&u->turn);
 	if (r < 0)

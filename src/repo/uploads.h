@@ -68,7 +68,8 @@ struct upload {
  * Takes a reference of plain, the content of a chunk (1 byte to
  * CHUNK_CONTENT_MAX; else -EINVAL).  key, or NULL, is borrowed until done.
  * Waits for room; without waiting with uploads_try: -EAGAIN.  On error done is
- * not called.
+ * not called.  Who tries again and again within 100 ms has every second turn,
+ * however many wait.
  */
 int uploads_add(struct uploads *u, struct buf *plain,
     const struct enc_key *key, struct upload *up);

@@ -447,6 +447,60 @@ who_adds_waits_for_room(void **state)
 	rig_close(&g);
 }
 
+struct series {
+	struct rig *g;
+	uint32_t seed;
+	unsigned *going;	/* atomic */
+};
+
+static void *
+add_series(void *arg)
+{
+	struct series *c = arg;
+	struct waiter w[60];
+
+	for (size_t n = 0; n < ARRAY_SIZE(w); n++)
+		start(c->g, &w[n], CHUNK, c->seed + (uint32_t)n);
+	__atomic_sub_fetch(c->going, 1, __ATOMIC_SEQ_CST);
+	for (size_t n = 0; n < ARRAY_SIZE(w); n++)
+		assert_int_equal(waiter_wait(&w[n]), 0);
+	return NULL;
+}
+
+/* However many wait all the time. */
+static void
+who_tries_has_turns(void **state)
+{
+	const struct uploads_opts o = {.memory = 1};
+	struct buf *b = content(10, 3);
+	struct waiter w[10];
+	struct series c[3];
+	unsigned going = ARRAY_SIZE(c);
+	pthread_t t[ARRAY_SIZE(c)];
+	struct rig g;
+	int r;
+
+	(void)state;
+	rig_open(&g, &o);
+	for (size_t k = 0; k < ARRAY_SIZE(c); k++) {
+		c[k] = (struct series){&g, (uint32_t)(1000 * (k + 1)), &going};
+		assert_int_equal(pthread_create(&t[k], NULL, add_series, &c[k]),
+		    0);
+	}
+	for (size_t n = 0; n < ARRAY_SIZE(w); n++) {
+		waiter_init(&w[n]);
+		while ((r = uploads_try(g.u, b, NULL, &w[n].up)) == -EAGAIN)
+			usleep(1000);
+		assert_int_equal(r, 0);
+		assert_int_equal(waiter_wait(&w[n]), 0);
+	}
+	assert_true(__atomic_load_n(&going, __ATOMIC_SEQ_CST) > 0);
+	for (size_t k = 0; k < ARRAY_SIZE(c); k++)
+		assert_int_equal(pthread_join(t[k], NULL), 0);
+	buf_unref(b);
+	rig_close(&g);
+}
+
 static void
 shutdown_ends_the_waiting(void **state)
 {
@@ -764,6 +818,7 @@ main(void)
 	    cmocka_unit_test(a_put_has_its_time),
 	    cmocka_unit_test(memory_is_bounded),
 	    cmocka_unit_test(who_adds_waits_for_room),
+	    cmocka_unit_test(who_tries_has_turns),
 	    cmocka_unit_test(shutdown_ends_the_waiting),
 	    cmocka_unit_test(shutdown_reaches_the_queues),
 	    cmocka_unit_test(a_known_one_is_touched),
