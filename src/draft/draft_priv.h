@@ -191,6 +191,7 @@ struct drafts {
 	struct learn *learn;
 	pthread_t idle;		/* publishes what nobody writes any more */
 	bool has_idle;
+	unsigned publishing;	/* drafts; atomic */
 	pthread_mutex_t lock;	/* guards the list */
 	pthread_cond_t cond;
 	LIST_HEAD(, draft) list;

@@ -19,8 +19,11 @@ static int
 take_room(struct draft *d, struct inode *i, uint64_t off, size_t len,
     unsigned flags, uint64_t *ret)
 {
+	const bool wait = (flags & DRAFT_NOWAIT) == 0;
 	unsigned ms = d->all->opts.timeout_ms;
 	uint64_t need = len;
+	deadline_t until;
+	int r;
 
 	{
 		LOCK(&d->lock);
@@ -32,9 +35,14 @@ take_room(struct draft *d, struct inode *i, uint64_t off, size_t len,
 	*ret = need;
 	if (need == 0)
 		return 0;
-	return staging_reserve(d->all->staging, need,
-	    flags & DRAFT_NOWAIT ? 1 :
-	    deadline_in(ms > 0 ? ms : WAIT_DEFAULT_MS), d->all->dir);
+	/* A snapshot that is being made keeps its room until it is done,
+	 * however long that takes. */
+	do {
+		until = wait ? deadline_in(ms > 0 ? ms : WAIT_DEFAULT_MS) : 1;
+		r = staging_reserve(d->all->staging, need, until, d->all->dir);
+	} while (r == -ENOSPC && wait && deadline_left(until) == 0 &&
+	    __atomic_load_n(&d->all->publishing, __ATOMIC_RELAXED) > 0);
+	return r;
 }
 
 /* The bytes are in the staging file: say so.  i->data is held. */

@@ -272,6 +272,7 @@ begin(struct draft *d)
 	if (d->publishing)
 		return -EBUSY;
 	d->publishing = true;
+	__atomic_add_fetch(&d->all->publishing, 1, __ATOMIC_RELAXED);
 	d->done = d->total = 0;
 	return 0;
 }
@@ -282,6 +283,7 @@ end(struct draft *d)
 	LOCK(&d->lock);
 
 	d->publishing = false;
+	__atomic_sub_fetch(&d->all->publishing, 1, __ATOMIC_RELAXED);
 	pthread_cond_broadcast(&d->cond);
 }
 

@@ -387,6 +387,91 @@ test_full_and_store_away(void **state)
 	io_rig_end(&g);
 }
 
+struct task {
+	struct io_rig *g;
+	struct draft_file *f;
+	const uint8_t *p;
+	size_t len;
+	int r;
+	bool done;		/* atomic */
+};
+
+static void *
+run_publish(void *arg)
+{
+	struct task *t = arg;
+
+	t->r = draft_publish(t->g->d, IO_RIG_T);
+	return NULL;
+}
+
+static void *
+run_write(void *arg)
+{
+	struct task *t = arg;
+
+	t->r = draft_write(t->f, t->p, t->len, 0, 0);
+	__atomic_store_n(&t->done, true, __ATOMIC_SEQ_CST);
+	return NULL;
+}
+
+static void
+note_publishing(void *arg, const struct draft_state *s)
+{
+	*(bool *)arg |= s->publishing;
+}
+
+static void
+await_publishing(struct io_rig *g)
+{
+	bool is = false;
+
+	while (!is) {
+		usleep(1000);
+		drafts_each(g->ds, note_publishing, &is);
+	}
+}
+
+/* Who finds no room while a snapshot is made of all that is staged waits for
+ * that, however long it takes. */
+static void
+test_snapshot_holds_up_who_needs_room(void **state)
+{
+	_cleanup_free_ uint8_t *p = noise(900 * KIB, 20);
+	struct draft_file *f[2];
+	struct task publisher, writer;
+	pthread_t t[2];
+	uint64_t ino[2];
+	struct io_rig g;
+
+	(void)state;
+	io_rig_begin(&g);
+	g.o.staging = MIB;
+	g.o.timeout_ms = 100;
+	io_rig_open(&g);
+	io_rig_hold(&g, true);
+	f[0] = io_open(&g, "tree/a", O_RDWR | O_CREAT, &ino[0]);
+	f[1] = io_open(&g, "tree/b", O_RDWR | O_CREAT, &ino[1]);
+	io_write_all(f[0], p, 0, 500 * KIB);
+	publisher = (struct task){.g = &g};
+	writer = (struct task){.g = &g, .f = f[1], .p = p, .len = 900 * KIB};
+	assert_int_equal(pthread_create(&t[0], NULL, run_publish, &publisher),
+	    0);
+	await_publishing(&g);
+	assert_int_equal(pthread_create(&t[1], NULL, run_write, &writer), 0);
+	usleep(500000);
+	assert_false(__atomic_load_n(&writer.done, __ATOMIC_SEQ_CST));
+	io_rig_hold(&g, false);
+	assert_int_equal(pthread_join(t[0], NULL), 0);
+	assert_int_equal(pthread_join(t[1], NULL), 0);
+	assert_int_equal(publisher.r, 0);
+	assert_int_equal(writer.r, 0);
+	io_expect(f[1], p, 0, 900 * KIB);
+	io_close(&g, f[0], ino[0]);
+	io_close(&g, f[1], ino[1]);
+	io_rig_end(&g);
+}
+
 /* Lost bytes are healed by removing them, too. */
 static void
 test_truncate_heals(void **state)
@@ -834,6 +919,7 @@ main(void)
 		cmocka_unit_test(test_fsync_into_store),
 		cmocka_unit_test(test_chunks_last_before_they_are_named),
 		cmocka_unit_test(test_full_and_store_away),
+		cmocka_unit_test(test_snapshot_holds_up_who_needs_room),
 		cmocka_unit_test(test_truncate_heals),
 		cmocka_unit_test(test_room_comes_back),
 		cmocka_unit_test(test_staging_file_gone),
