@@ -125,7 +125,7 @@ def test_put(what, server, site):
 def test_away(what, server, site):
     """The store cannot be reached at all: writing goes on locally, publishing
     fails in time, and works when it is back."""
-    m = site.mount()
+    m = site.mount("timeout=2", "retries=1")
     top = writing.begin(m)
     server.rules({"drop": "before"} if what == "absent"
                  else {"delay": 20, "drop": "before"})
