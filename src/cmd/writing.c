@@ -40,6 +40,16 @@ published(void *arg, const struct group_name *g, int64_t time)
 		log_warn("a new snapshot is not shown: %s", strerror(-r));
 }
 
+static void
+parted(void *arg, uint64_t dir, const char *name, uint64_t ino)
+{
+	struct writing *w = arg;
+	struct vfs *v = atomic_load(&w->vfs);
+
+	if (v != NULL)
+		vfs_parted(v, dir, name, ino);
+}
+
 static int
 open_drafts(struct writing *w, const char *dir, const char *identity)
 {
@@ -56,6 +66,7 @@ open_drafts(struct writing *w, const char *dir, const char *identity)
 	    .fsync_store = o->fsync == OPTION_FSYNC_S3,
 	    .uid = option_is_set(o, "uid") ? (uid_t)o->uid : geteuid(),
 	    .gid = option_is_set(o, "gid") ? (gid_t)o->gid : getegid(),
+	    .parted = parted,
 	    .published = published,
 	    .arg = w,
 	    .kill_at = (unsigned)o->kill_journal,

@@ -11,6 +11,7 @@
 #include "draft/draft_priv.h"
 #include "draft/drafts.h"
 #include "draft/journal.h"
+#include "draft/publish.h"
 #include "repo/repo.h"
 #include "repo/tree.h"
 
@@ -57,6 +58,7 @@ draft_new(struct drafts *ds, const struct group_name *g, uint32_t slot,
 	d->next_new = d->next_base = 1;
 	RB_INIT(&d->inos);
 	RB_INIT(&d->bases);
+	STAILQ_INIT(&d->parted);
 	STAILQ_INIT(&d->graves);
 	LIST_INIT(&d->dirs);
 	r = base_open(ds->repo, NULL, &d->base);
@@ -107,6 +109,7 @@ draft_free(struct draft *d)
 	if (d->journal != NULL)
 		inode_reap(d);
 	free_inodes(d);
+	parted_clear(d);
 	/* These are of a journal that lives on. */
 	draft_forget_graves(d);
 	journal_close(d->journal);

@@ -62,6 +62,11 @@ struct drafts_opts {
 	uid_t uid;		/* of current/ itself */
 	gid_t gid;
 	const struct enc_key *key;	/* NULL: plain; borrowed */
+	/* Told before published: what the format keeps as several files, all
+	 * of them known by one number, and this name is not the file that has
+	 * the number now.  On any thread. */
+	void (*parted)(void *arg, uint64_t dir, const char *name,
+	    uint64_t ino);
 	/* Told after a snapshot has been published, on any thread. */
 	void (*published)(void *arg, const struct group_name *g, int64_t time);
 	void *arg;

@@ -28,6 +28,13 @@ struct grave {
 	uint64_t ino, staged;
 };
 
+/* A name that is another file in the snapshot than the one it was known as. */
+struct parted {
+	STAILQ_ENTRY(parted) link;
+	uint64_t ino;
+	char path[];		/* from the draft's root */
+};
+
 /*
  * Numbers: bit 62 says draft; bits 44..60 which draft (slot); bit 61 an inode
  * made in it, numbered by a counter, otherwise one of a base, whose archives
@@ -176,6 +183,7 @@ struct draft {
 	bool making;		/* somebody makes the journal */
 	bool compacting;	/* or writes it anew: as if frozen */
 	struct replay *replay;	/* while its journal is read */
+	STAILQ_HEAD(, parted) parted;	/* while a snapshot is made */
 	STAILQ_HEAD(, grave) graves;	/* to be given to inode_bury */
 	uint64_t compact_at;	/* bytes of the journal */
 	LIST_HEAD(, draft_dir) dirs;	/* open ones */

@@ -116,15 +116,11 @@ emit_progress(struct emit *em, uint64_t n)
 		report(em);
 }
 
-void
+int
 emit_place(struct emit *em, const struct walk_entry *e, uint64_t pos)
 {
-	if (e->inode == NULL)
-		return;
-	LOCK(&em->d->lock);
-	e->inode->new_archive = em->archive;
-	e->inode->new_pos = pos;
-	e->inode->placed = true;
+	return e->inode != NULL ?
+	    place_set(em->d, e->inode, em->archive, pos, e->path) : 0;
 }
 
 static int

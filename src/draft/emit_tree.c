@@ -280,9 +280,11 @@ file(struct emit_tree *t, const struct walk_entry *e)
 	uint64_t pos;
 	int r;
 
-	if (e->again)
-		return pxar_writer_hardlink(t->px, e->name, e->link->pos,
+	if (e->again) {
+		r = pxar_writer_hardlink(t->px, e->name, e->link->pos,
 		    e->link->path);
+		return r < 0 ? r : emit_place(t->em, e, e->link->pos);
+	}
 	r = source_open(t->em->d, e, &s);
 	if (r < 0)
 		return r;
@@ -294,8 +296,7 @@ file(struct emit_tree *t, const struct walk_entry *e)
 		return r;
 	if (e->link != NULL)
 		e->link->pos = pos;
-	emit_place(t->em, e, pos);
-	return 0;
+	return emit_place(t->em, e, pos);
 }
 
 static enum catalog_type
@@ -350,7 +351,7 @@ emit_tree_entry(struct emit *em, const struct walk_entry *e)
 	} else {
 		r = pxar_writer_node(t->px, e->name, &e->e, &pos);
 		if (r == 0)
-			emit_place(em, e, pos);
+			r = emit_place(em, e, pos);
 	}
 	if (r == 0 && !t->split)
 		r = add_to_catalog(em, e);
@@ -398,8 +399,9 @@ emit_tree_end(struct emit *em, const struct walk_entry *e)
 	r = pxar_writer_dir_end(t->px, &pos);
 	if (r == 0 && !t->split)
 		r = catalog_writer_close(em->catalog);
+	if (r == 0)
+		r = emit_place(em, e, pos);
 	if (r < 0)
 		return r;
-	emit_place(em, e, pos);
 	return e->depth == 1 ? finish_archive(em) : 0;
 }

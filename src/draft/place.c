@@ -78,6 +78,20 @@ put(struct draft *d, struct inode *i, const struct place *p)
 	i->placed = true;
 }
 
+int
+place_set(struct draft *d, struct inode *i, uint32_t archive, uint64_t pos,
+    const char *path)
+{
+	LOCK(&d->lock);
+
+	if (i->placed && (i->new_archive != archive || i->new_pos != pos))
+		return parted_add(d, i, path);
+	i->new_archive = archive;
+	i->new_pos = pos;
+	i->placed = true;
+	return 0;
+}
+
 static bool
 is_placed(struct draft *d, struct base_archive *a, uint64_t pos,
     struct place *ret)
@@ -238,6 +252,7 @@ place_all(struct draft *d, struct base *b)
 	struct place p;
 	int r;
 
+	place_forget(d);
 	r = walk_new(d, 0, &w);
 	while (r == 0) {
 		r = walk_next(w, &e);
@@ -245,7 +260,7 @@ place_all(struct draft *d, struct base *b)
 			continue;
 		r = find_path(b, e->path, &p);
 		if (r == 0)
-			put(d, e->inode, &p);
+			r = place_set(d, e->inode, p.archive, p.pos, e->path);
 		else if (r == -ENOENT)
 			r = 0;
 	}
@@ -261,4 +276,5 @@ place_forget(struct draft *d)
 
 	RB_FOREACH(i, inodes_by_ino, &d->inos)
 		i->placed = false;
+	parted_clear(d);
 }

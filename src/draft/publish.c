@@ -322,6 +322,8 @@ draft_publish(struct draft *d, int64_t time)
 	r = publish(d, time);
 	end(d);
 	/* Not while changes are kept out: who is told may wait for one. */
+	if (r == 0)
+		parted_tell(d);
 	if (r == 0 && o->published != NULL)
 		o->published(o->arg, &d->group, time);
 	return r;
@@ -367,6 +369,8 @@ publish_settle(struct draft *d)
 	r = adopt(d, time, true);
 	spill_resume(d);
 	draft_thaw(d);
+	if (r == 0)
+		parted_tell(d);
 	if (r == 0 && o->published != NULL)
 		o->published(o->arg, &d->group, time);
 	return r;

@@ -13,6 +13,7 @@ struct base;
 struct digest;
 struct draft;
 struct enc_key;
+struct inode;
 struct runs;
 struct snapshot_file;
 struct source;
@@ -88,7 +89,7 @@ int emit_add_blob(struct emit *em, const char *server, const void *p,
 /** emit_progress(em, n): so many more bytes are done. */
 void emit_progress(struct emit *em, uint64_t n);
 /** emit_place(em, e, pos): where the entry is in the new snapshot. */
-void emit_place(struct emit *em, const struct walk_entry *e, uint64_t pos);
+int emit_place(struct emit *em, const struct walk_entry *e, uint64_t pos);
 
 /* emit_file.c */
 int emit_file(struct emit *em, const struct walk_entry *e,
@@ -115,6 +116,11 @@ int emit_tree_end(struct emit *em, const struct walk_entry *e);
 void emit_tree_free(struct emit_tree *t);
 
 /* place.c */
+/** place_set(d, i, archive, pos, path): where i is in the new snapshot by that
+ * name.  The first of several places counts; names that have another are kept
+ * for parted_tell. */
+int place_set(struct draft *d, struct inode *i, uint32_t archive,
+    uint64_t pos, const char *path);
 /** place_all(d, b): after a restart: by one walk, in the draft that became b.
  * place_rest(d, b): inodes that came up while the snapshot that is now b was
  * made; without the lock. */
@@ -122,5 +128,13 @@ int place_all(struct draft *d, struct base *b);
 int place_rest(struct draft *d, struct base *b);
 /** place_forget(d): it did not become one. */
 void place_forget(struct draft *d);
+
+/* parted.c */
+/** parted_add(d, i, path): lock held. */
+int parted_add(struct draft *d, const struct inode *i, const char *path);
+void parted_clear(struct draft *d);
+/** parted_tell(d): once the snapshot is the base, without the lock and not
+ * frozen. */
+void parted_tell(struct draft *d);
 
 #endif

@@ -406,8 +406,7 @@ inode_retarget(struct draft *d, struct inode *i, struct base_archive *a,
 	inode_place(d, i, a, pos);
 	/* The archive may hold fewer names of it than the draft did. */
 	i->nlink_known = !S_ISREG(i->mode) || !base_is_tree(a);
-	if (!i->nlink_known || S_ISDIR(i->mode))
-		i->nlink = 1;
+	i->nlink = 1;
 	/* Attributes stay as they are known: those of the entry are the same,
 	 * and if not, the caller takes loaded back. */
 	i->own_attr = false;

@@ -135,6 +135,15 @@ vfs_renew(struct vfs *v)
 	return vfs_show(v, false);
 }
 
+void
+vfs_parted(struct vfs *v, uint64_t dir, const char *name, uint64_t ino)
+{
+	if (v->listener.entry != NULL)
+		v->listener.entry(v->listener.arg, vfs_number(v, dir), name);
+	if (v->listener.inode != NULL)
+		v->listener.inode(v->listener.arg, vfs_number(v, ino));
+}
+
 int
 vfs_refresh(struct vfs *v)
 {

@@ -273,6 +273,9 @@ int vfs_refresh(struct vfs *v);
  * call. */
 int vfs_renew(struct vfs *v);
 
+/** vfs_parted(v, dir, name, ino): what drafts_opts.parted is told. */
+void vfs_parted(struct vfs *v, uint64_t dir, const char *name, uint64_t ino);
+
 /** vfs_refreshes(v, ret): how the calls of vfs_refresh went; who has asked for
  * one by a signal sees from it when that is done. */
 struct vfs_refreshes {

@@ -29,6 +29,7 @@ struct rig {
 	struct drafts *ds;
 	struct draft *d;
 	unsigned published;
+	void *told;	/* the test's own */
 	bool is_dir;
 };
 

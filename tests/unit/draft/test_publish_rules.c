@@ -407,6 +407,88 @@ test_meanwhile(void **state)
 	rig_end(&g);
 }
 
+/* Names that a mount is told to look up again. */
+struct parted_told {
+	uint64_t ino[8];	/* known by */
+	uint64_t dir[8];
+	char name[8][16];
+	unsigned n;
+};
+
+static void
+note(void *arg, uint64_t dir, const char *name, uint64_t ino)
+{
+	struct parted_told *t = ((struct rig *)arg)->told;
+
+	assert_true(t->n < ARRAY_SIZE(t->ino));
+	t->ino[t->n] = ino;
+	t->dir[t->n] = dir;
+	snprintf(t->name[t->n++], sizeof(t->name[0]), "%s", name);
+}
+
+/* What the snapshot has as several files is several files from then on, and who
+ * knows them by one number is told. */
+static void
+test_parted(void **state)
+{
+	struct parted_told told = {0};
+	uint64_t link, f, root;
+	struct stat st;
+	struct rig g;
+	uint8_t *data;
+	size_t len;
+
+	(void)state;
+	rig_begin(&g, false);
+	g.o.parted = note;
+	g.told = &told;
+	rig_open(&g);
+	fs_mkdir(&g, "root");
+	fs_mkdir(&g, "root/sub");
+	fs_mkdir(&g, "etc");
+	fs_text(&g, "root/sub/f", "one");
+	fs_link(&g, "root/sub/f", "root/here");
+	fs_link(&g, "root/sub/f", "root/too");
+	fs_mknod(&g, "root/link", S_IFLNK | 0777, 0, "x");
+	fs_link(&g, "root/link", "root/sub/link2");
+	fs_rename(&g, "root/sub", "etc/sub");
+	link = fs_ino(&g, "root/link", NULL);
+	f = fs_ino(&g, "root/here", &st);
+	assert_int_equal(st.st_nlink, 3);
+	root = fs_ino(&g, "root", NULL);
+	assert_int_equal(draft_publish(g.d, T1), 0);
+	/* The first in the order of archives keeps the number. */
+	assert_int_equal(told.n, 3);
+	assert_string_equal(told.name[0], "here");
+	assert_string_equal(told.name[1], "link");
+	assert_string_equal(told.name[2], "too");
+	for (unsigned i = 0; i < told.n; i++)
+		assert_int_equal(told.dir[i], root);
+	assert_int_equal(told.ino[0], f);
+	assert_int_equal(told.ino[1], link);
+	assert_int_equal(fs_ino(&g, "etc/sub/f", &st), f);
+	assert_int_equal(st.st_nlink, 1);
+	assert_int_equal(fs_ino(&g, "etc/sub/link2", &st), link);
+	assert_int_equal(st.st_nlink, 1);
+	assert_int_not_equal(fs_ino(&g, "root/here", &st), f);
+	assert_int_equal(st.st_nlink, 2);
+	fs_forget(&g, st.st_ino);
+	assert_int_not_equal(fs_ino(&g, "root/link", &st), link);
+	fs_forget(&g, st.st_ino);
+	fs_pwrite(&g, "root/here", "O", 1, 0);
+	data = fs_read(&g, "etc/sub/f", &len);
+	assert_memory_equal(data, "one", 3);
+	free(data);
+	/* Nothing is left to be parted. */
+	told.n = 0;
+	assert_int_equal(draft_publish(g.d, T2), 0);
+	assert_int_equal(told.n, 0);
+	draft_forget(g.d, f, 2);
+	draft_forget(g.d, link, 2);
+	draft_forget(g.d, root, 1);
+	rig_end(&g);
+}
+
 static bool
 is_changed(struct rig *g)
 {
@@ -455,6 +537,7 @@ main(void)
 		cmocka_unit_test(test_lost),
 		cmocka_unit_test(test_damaged_dir),
 		cmocka_unit_test(test_meanwhile),
+		cmocka_unit_test(test_parted),
 		cmocka_unit_test(test_idle),
 	};
 
