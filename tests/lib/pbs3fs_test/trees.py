@@ -396,6 +396,7 @@ def change_again(top):
     os.rename(r + "/types/dir-0", r + "/types/link/moved")
     renameat2(r + "/links/a", r + "/links/z", EXCHANGE)
     os.unlink(r + "/links/0-earlier")
+    os.unlink(r + "/links/z/to-base")   # its other name stays here
     _remove(top + "/was-empty")
     write(top + "/was-empty", b"a stream now")
     os.unlink(top + "/still-zeros")
@@ -403,6 +404,11 @@ def change_again(top):
     write(top + "/still-zeros/f", b"a tree now")
     os.mkdir(top + "/etc")
     write(top + "/etc/hosts", b"back again\n")
+    # Whole directories of the base into other archives, links and all.
+    os.rename(r + "/many-moved", top + "/etc/many")
+    os.rename(r + "/links", top + "/links-apart")
+    os.mkdir(top + "/etc/with")
+    os.rename(r + "/attributes", top + "/etc/with/attributes")
     os.truncate(top + "/first.img", 4 * MIB)
     os.truncate(top + "/dump.sql", 3 * MIB)
     fix_times(top, begun)
