@@ -18,6 +18,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 from pbs3fs_test import fixtures  # noqa: E402
 from pbs3fs_test.mount import Mounts  # noqa: E402
 from pbs3fs_test.paths import PBS3FS, SLOW  # noqa: E402
+from pbs3fs_test.place import Place  # noqa: E402
 from pbs3fs_test.rgw import Rgw  # noqa: E402
 
 TIMEOUT = 120
@@ -203,3 +204,14 @@ def new_bucket(gateway, credentials):
 
 
 new_bucket.count = 0
+
+
+@pytest.fixture(params=["new", "base"])
+def place(request, tmp):
+    """For files that are new, and for those of the snapshot before."""
+    p = Place(tmp, request.param == "base")
+    yield p
+    try:
+        p.finish()
+    finally:
+        p.site.stop(check=False)
