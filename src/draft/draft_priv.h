@@ -199,6 +199,7 @@ struct drafts {
 	struct learn *learn;
 	pthread_t idle;		/* publishes what nobody writes any more */
 	bool has_idle;
+	bool finishing;		/* that one ends; guarded by lock */
 	unsigned publishing;	/* drafts; atomic */
 	pthread_mutex_t lock;	/* guards the list */
 	pthread_cond_t cond;
@@ -223,6 +224,9 @@ RB_PROTOTYPE(inodes_by_base, inode, by_base, inode_cmp_base)
  * Makes the journal if there is none.  Then draft_leave. */
 int draft_enter(struct draft *d, unsigned flags);
 void draft_leave(struct draft *d);
+/** draft_try_settle(d): if a publishing has no outcome yet, and nobody is at it:
+ * asks for it.  May wait for the store. */
+int draft_try_settle(struct draft *d);
 /** draft_freeze(d): waits until nobody is inside; nobody enters until
  * draft_thaw. */
 void draft_freeze(struct draft *d);
@@ -429,5 +433,7 @@ int publish_settle(struct draft *d);
 /** publish_if_changed(d): as of now. */
 int publish_if_changed(struct draft *d);
 int publish_idle_start(struct drafts *ds);
+/** publish_idle_stop(ds): waits for the snapshot that is being published. */
+void publish_idle_stop(struct drafts *ds);
 
 #endif

@@ -130,6 +130,17 @@ draft_enter(struct draft *d, unsigned flags)
 	return 0;
 }
 
+int
+draft_try_settle(struct draft *d)
+{
+	LOCK(&d->lock);
+
+	if (!d->unsettled || d->removed || d->frozen > 0 || d->making ||
+	    is_stopped(d))
+		return 0;
+	return get_ready(d, 0);
+}
+
 void
 draft_leave(struct draft *d)
 {

@@ -73,7 +73,7 @@ is_stopped(struct spill *s, bool *ret_flying, bool *ret_litter)
 	struct spill_draft *sd;
 
 	LOCK(&s->lock);
-	*ret_flying = false;
+	*ret_flying = s->asking;
 	LIST_FOREACH(sd, &s->drafts, link) {
 		if (sd->flying > 0)
 			*ret_flying = true;
@@ -106,6 +106,8 @@ sleep_some(struct spill *s)
 	}
 	if (spill_is_backing_off(s))
 		ms = MIN(MAX(ms, s->retry_at - now), (uint64_t)TICK_LITTER_MS);
+	if (s->asks)
+		ms = MIN(ms, (uint64_t)TICK_LITTER_MS);
 	if (!STAILQ_EMPTY(&s->parked) || s->stalled != NULL ||
 	    s->desperate_at != 0)
 		ms = TICK_PARKED_MS;
@@ -133,6 +135,7 @@ run(void *arg)
 		if (!stop)
 			spill_work(s);
 		keep_claims(s);
+		spill_ask(s);
 		if (!did)
 			sleep_some(s);
 	}

@@ -100,6 +100,7 @@ struct spill_draft {
 	bool busy;		/* the thread is at it */
 	unsigned flying;	/* jobs */
 	bool holds;		/* the claim; of the thread */
+	uint64_t ask_at;	/* ms: of the thread: spill_ask.c; 0 */
 };
 
 /* Blocks that nobody needs once the journal is durable. */
@@ -148,6 +149,7 @@ struct spill {
 	struct spill_graves graves;
 	LIST_HEAD(, spill_request) requests;
 	uint64_t litter_since;	/* ms: the oldest range or grave; 0 */
+	bool asking;		/* a thread is at it */
 
 	/* The thread's own: */
 	bool running;
@@ -157,6 +159,7 @@ struct spill {
 	uint64_t retry_at, delay;	/* ms: after a failure */
 	uint64_t desperate_at;	/* ms: when to gather anything at all; 0 */
 	uint64_t hold_at;	/* ms: when to try to get the claim again */
+	bool asks;		/* an outcome is to be asked for */
 	uint8_t *scratch;	/* owned: SPILL_CHUNK_MAX */
 	struct pack_walk *walk;	/* owned, or NULL */
 	uint64_t walk_at;	/* ms: not before */
@@ -172,7 +175,8 @@ void spill_item_free(struct spill *s, struct spill_item *item);
 struct spill_draft *spill_draft_get(struct spill *s, struct draft *d);
 /** spill_is_backing_off(s): after a failure nothing is tried for a while. */
 bool spill_is_backing_off(const struct spill *s);
-/** spill_begin(s, d): false if it is suspended.  Then spill_end. */
+/** spill_begin(s, d): false if it is suspended, or if what is staged of it may
+ * have been published already.  Then spill_end. */
 bool spill_begin(struct spill *s, struct draft *d);
 void spill_end(struct spill *s, struct draft *d);
 /** spill_has_room(s): for one more job. */
@@ -182,6 +186,11 @@ bool spill_has_room(const struct spill *s);
 void spill_work(struct spill *s);
 /** spill_end_requests(s): those whose upload has failed, or all at the end. */
 void spill_end_requests(struct spill *s);
+
+/* spill_ask.c */
+/** spill_ask(s): lets somebody ask for the outcome of publishing, where that is
+ * not known. */
+void spill_ask(struct spill *s);
 
 /* spill_job.c */
 int spill_job_new(struct spill *s, struct draft *d, size_t n,

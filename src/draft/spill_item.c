@@ -100,10 +100,15 @@ bool
 spill_begin(struct spill *s, struct draft *d)
 {
 	struct spill_draft *sd;
+	bool unsettled;
 
+	{
+		LOCK(&d->lock);
+		unsettled = d->unsettled;
+	}
 	LOCK(&s->lock);
 	sd = draft_get(s, d);
-	if (sd == NULL || sd->suspended > 0)
+	if (sd == NULL || sd->suspended > 0 || unsettled)
 		return false;
 	sd->busy = true;
 	return true;
@@ -186,7 +191,13 @@ spill_inode(struct draft *d, struct inode *i)
 {
 	struct spill *s = d->all->spill;
 	struct spill_request q = {.d = d, .ino = i->ino};
+	int r;
 
+	/* Nothing is unsettled then. */
+	r = draft_enter(d, 0);
+	if (r < 0)
+		return r;
+	draft_leave(d);
 	{
 		LOCK(&d->lock);
 		if (i->content == NULL || content_staged(i->content) == 0)

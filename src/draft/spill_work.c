@@ -110,6 +110,16 @@ take_items(struct spill *s, struct spill_queue *q, struct spill_item **v,
 	return n;
 }
 
+/* Those of a draft that nothing can be done about now must not keep others from
+ * being looked at. */
+static void
+pass_over(struct spill *s, struct spill_queue *q, struct spill_item *item)
+{
+	LOCK(&s->lock);
+	if (item->queue == q)
+		spill_item_move(item, q);
+}
+
 /* True if more than fits into one go was there. */
 static bool
 work_queue(struct spill *s, struct spill_queue *q, enum spill_mode mode,
@@ -120,8 +130,10 @@ work_queue(struct spill *s, struct spill_queue *q, enum spill_mode mode,
 
 	n = take_items(s, q, v, ITEMS_MAX);
 	for (k = 0; k < n && s->flying < want && spill_has_room(s); k++) {
-		if (!spill_begin(s, v[k]->d))
+		if (!spill_begin(s, v[k]->d)) {
+			pass_over(s, q, v[k]);
 			continue;
+		}
 		{
 			struct draft *d = v[k]->d;
 
@@ -152,6 +164,21 @@ small_drafts(struct spill *s, struct draft **v, size_t max)
 }
 
 static void
+pass_over_small(struct spill *s, const struct draft *d)
+{
+	struct spill_item *item;
+	size_t steps;
+
+	LOCK(&s->lock);
+	for (steps = 0; steps < STEPS_MAX; steps++) {
+		item = TAILQ_FIRST(&s->small.head);
+		if (item == NULL || item->d != d)
+			break;
+		spill_item_move(item, &s->small);
+	}
+}
+
+static void
 work_small(struct spill *s, enum spill_mode mode, uint64_t want)
 {
 	struct draft *v[DRAFTS_MAX];
@@ -162,8 +189,10 @@ work_small(struct spill *s, enum spill_mode mode, uint64_t want)
 		return;
 	n = small_drafts(s, v, DRAFTS_MAX);
 	for (k = 0; k < n && s->flying < want && spill_has_room(s); k++) {
-		if (!spill_begin(s, v[k]))
+		if (!spill_begin(s, v[k])) {
+			pass_over_small(s, v[k]);
 			continue;
+		}
 		sent += spill_pack(s, v[k], mode, want - s->flying);
 		spill_end(s, v[k]);
 	}

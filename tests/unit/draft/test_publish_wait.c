@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "pub_rig.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/lock.h"
+#include "base/log.h"
+#include "base/num.h"
+#include "draft/draft_priv.h"
+
+#include "../cm.h"
+
+static bool
+is_unsettled(struct rig *g)
+{
+	LOCK(&g->d->lock);
+	return g->d->unsettled;
+}
+
+/* A draft whose publishing ended without an outcome: the store has been away
+ * since the manifest was sent. */
+static void
+begin_unsettled(struct rig *g)
+{
+	uint8_t *p = malloc(MIB);
+	uint64_t n;
+
+	assert_non_null(p);
+	rig_noise(p, MIB, 5);
+	for (n = 1; n < 100; n++) {
+		rig_begin(g, false);
+		rig_open(g);
+		fs_mkdir(g, "root");
+		fs_write(g, "root/a", p, MIB);
+		gate_reset(g->gate);
+		g->gate->mode = GATE_DEAD;
+		g->gate->fail_at = n;
+		assert_int_not_equal(draft_publish(g->d, RIG_T), 0);
+		if (is_unsettled(g))
+			break;
+		rig_end(g);
+	}
+	assert_true(n < 100);
+	free(p);
+}
+
+/* It is asked for though nobody changes anything, and until then its bytes are
+ * not uploaded: they would be in the way of others'. */
+static void
+test_outcome_is_asked_for(void **state)
+{
+	unsigned ms = 0;
+	struct rig g;
+
+	(void)state;
+	begin_unsettled(&g);
+	gate_reset(g.gate);
+	assert_true(is_unsettled(&g));
+	while (is_unsettled(&g) && ms < 30000) {
+		usleep(100000);
+		ms += 100;
+	}
+	assert_false(is_unsettled(&g));
+	assert_int_equal(g.gate->chunk_puts, 0);
+	assert_int_equal(draft_publish(g.d, RIG_T), 0);
+	rig_end(&g);
+}
+
+static void *
+run_finish(void *arg)
+{
+	struct rig *g = arg;
+
+	return (void *)(intptr_t)drafts_finish(g->ds);
+}
+
+static unsigned
+waiting(struct rig *g)
+{
+	LOCK(&g->gate->lock);
+	return g->gate->waiting;
+}
+
+/* What is being published of itself when a mount ends is brought to its end. */
+static void
+test_end_waits_for_the_idle_one(void **state)
+{
+	uint8_t *p = malloc(MIB);
+	struct rig g;
+	pthread_t t;
+	void *r;
+
+	(void)state;
+	assert_non_null(p);
+	rig_noise(p, MIB, 6);
+	rig_begin(&g, false);
+	g.o.idle_s = 1;
+	rig_open(&g);
+	gate_block(g.gate, true);
+	fs_mkdir(&g, "root");
+	fs_write(&g, "root/a", p, MIB);
+	while (waiting(&g) == 0)
+		usleep(10000);
+	assert_int_equal(pthread_create(&t, NULL, run_finish, &g), 0);
+	usleep(100000);
+	gate_block(g.gate, false);
+	assert_int_equal(pthread_join(t, &r), 0);
+	assert_int_equal((intptr_t)r, 0);
+	assert_int_equal(g.published, 1);
+	/* And once. */
+	assert_int_equal(drafts_finish(g.ds), 0);
+	assert_int_equal(g.published, 1);
+	rig_end(&g);
+	free(p);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_outcome_is_asked_for),
+		cmocka_unit_test(test_end_waits_for_the_idle_one),
+	};
+
+	log_set_level(LOG_LVL_ERR);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
