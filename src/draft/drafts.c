@@ -151,8 +151,7 @@ drafts_free(struct drafts *ds)
 	if (ds == NULL)
 		return;
 	drafts_shutdown(ds);
-	if (ds->has_idle)
-		pthread_join(ds->idle, NULL);
+	publish_idle_stop(ds);
 	/* What drafts leave behind is nobody's work any more. */
 	spill_free(ds->spill);
 	ds->spill = NULL;
@@ -475,6 +474,8 @@ drafts_finish(struct drafts *ds)
 	struct draft_state s;
 	int r, first = 0;
 
+	/* What it has begun it brings to its end. */
+	publish_idle_stop(ds);
 	/* Uploads that fsync has promised were waited for by fsync. */
 	for (i = 0; ds->opts.idle_s > 0 && i < n; i++) {
 		if (!state_of(all[i], &s) || !s.changed)

@@ -93,7 +93,7 @@ idle_run(void *arg)
 	uint64_t at;
 
 	pthread_mutex_lock(&ds->lock);
-	while (!ds->stop) {
+	while (!ds->stop && !ds->finishing) {
 		d = next(ds, &at);
 		if (d == NULL) {
 			(void)cond_wait_until(&ds->cond, &ds->lock, at);
@@ -119,4 +119,18 @@ publish_idle_start(struct drafts *ds)
 		log_err("cannot start a thread: %s", strerror(-r));
 	ds->has_idle = r == 0;
 	return r;
+}
+
+void
+publish_idle_stop(struct drafts *ds)
+{
+	{
+		LOCK(&ds->lock);
+		if (!ds->has_idle)
+			return;
+		ds->has_idle = false;
+		ds->finishing = true;
+		pthread_cond_broadcast(&ds->cond);
+	}
+	pthread_join(ds->idle, NULL);
 }
