@@ -12,6 +12,7 @@
 #include "draft/drafts.h"
 #include "draft/journal.h"
 #include "draft/publish.h"
+#include "repo/edit.h"
 #include "repo/repo.h"
 #include "repo/tree.h"
 
@@ -174,20 +175,12 @@ draft_set_base(struct draft *d, struct base *base)
 	return 0;
 }
 
-static const struct tree_group *
-find_group(const struct tree *t, const struct group_name *g)
-{
-	const struct tree_ns *ns = tree_find_ns(t, g->ns);
-
-	return ns != NULL ? tree_find_group(ns, g->type, g->id) : NULL;
-}
-
 int
 draft_latest(struct drafts *ds, const struct group_name *g,
     struct base **ret)
 {
 	struct tree *t = repo_tree(ds->repo);
-	const struct tree_group *tg = find_group(t, g);
+	const struct tree_group *tg = edit_find_group(t, g);
 	int r;
 
 	r = tg != NULL ? base_open(ds->repo, tree_latest(tg), ret) : -ENOENT;
@@ -200,12 +193,9 @@ draft_base_at(struct drafts *ds, const struct group_name *g, int64_t time,
     struct base **ret)
 {
 	struct tree *t = repo_tree(ds->repo);
-	const struct tree_group *tg = find_group(t, g);
-	const struct tree_snap *s = NULL;
+	const struct tree_snap *s = edit_find_snap(t, g, time);
 	int r;
 
-	if (tg != NULL)
-		s = tree_find_snap(tg, time);
 	r = s != NULL && s->finished ? base_open(ds->repo, s, ret) : -ENOENT;
 	tree_unref(t);
 	return r;

@@ -12,6 +12,7 @@
 #include "draft/draft_priv.h"
 #include "pbs/index.h"
 #include "pbs/names.h"
+#include "repo/edit.h"
 #include "repo/known.h"
 #include "repo/repo.h"
 #include "repo/tree.h"
@@ -142,17 +143,12 @@ void
 learn_base(struct draft *d)
 {
 	const int64_t time = take_base(d);
-	const struct tree_group *g;
 	const struct tree_snap *s;
-	const struct tree_ns *ns;
 	struct tree *t;
 
 	if (time != 0) {
 		t = repo_tree(d->all->repo);
-		ns = tree_find_ns(t, d->group.ns);
-		g = ns != NULL ?
-		    tree_find_group(ns, d->group.type, d->group.id) : NULL;
-		s = g != NULL ? tree_find_snap(g, time) : NULL;
+		s = edit_find_snap(t, &d->group, time);
 		if (s != NULL)
 			learn_snap(d->all, s);
 		tree_unref(t);

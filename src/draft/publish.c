@@ -16,17 +16,10 @@
 #include "draft/learn.h"
 #include "pbs/manifest.h"
 #include "repo/claim.h"
+#include "repo/edit.h"
 #include "repo/repo.h"
 #include "repo/tree.h"
 #include "repo/uploads.h"
-
-static const struct tree_group *
-find_group(const struct tree *t, const struct group_name *g)
-{
-	const struct tree_ns *ns = tree_find_ns(t, g->ns);
-
-	return ns != NULL ? tree_find_group(ns, g->type, g->id) : NULL;
-}
 
 static int
 refuse(const struct draft *d, int64_t time, int err, const char *why)
@@ -55,7 +48,7 @@ check_time(struct draft *d, int64_t time)
 		return refuse(d, time, -EINVAL, "no snapshot can have that "
 		    "time");
 	t = repo_tree(d->all->repo);
-	g = find_group(t, &d->group);
+	g = edit_find_group(t, &d->group);
 	if (g != NULL) {
 		same = tree_find_snap(g, time);
 		latest = tree_latest(g);
@@ -129,15 +122,13 @@ set_unsettled(struct draft *d, int64_t time, const struct digest *manifest)
 static int
 adopt(struct draft *d, int64_t time, bool all)
 {
-	const struct tree_group *g;
 	const struct tree_snap *s;
 	struct base *b = NULL;
 	struct tree *t;
 	int r = -ENOENT;
 
 	t = repo_tree(d->all->repo);
-	g = find_group(t, &d->group);
-	s = g != NULL ? tree_find_snap(g, time) : NULL;
+	s = edit_find_snap(t, &d->group, time);
 	if (s != NULL)
 		r = base_open(d->all->repo, s, &b);
 	tree_unref(t);
@@ -300,8 +291,8 @@ publish(struct draft *d, int64_t time)
 	r = check_time(d, time);
 	if (r < 0)
 		return r;
-	/* First the uploads: what they brought still gets into the journal.  Who
-	 * waits for room is not inside, and does not hold this up. */
+	/* First the uploads: what they brought still gets into the journal.
+	 * Who waits for room is not inside, and does not hold this up. */
 	spill_suspend(d);
 	draft_freeze(d);
 	r = publish_frozen(d, time);

@@ -28,6 +28,13 @@ struct group_name {
 	char id[NAME_LEN_MAX + 1];
 };
 
+/** edit_find_group(t, g), edit_find_snap(t, g, time): borrowed from the tree,
+ * or NULL; the snapshot may be unfinished. */
+const struct tree_group *edit_find_group(const struct tree *t,
+    const struct group_name *g);
+const struct tree_snap *edit_find_snap(const struct tree *t,
+    const struct group_name *g, int64_t time);
+
 /** repo_create_ns(r, path): its marker, and those of missing parents first.
  * -EEXIST, -EINVAL (name, depth), -ENAMETOOLONG. */
 int repo_create_ns(struct repo *r, const char *path);
@@ -61,8 +68,8 @@ int repo_forget(struct repo *r, const struct group_name *g, int64_t time);
  */
 struct snapshot_file {
 	char name[NAME_LEN_MAX + 1];	/* server name */
-	struct buf *data;		/* an index's or a blob's file, encoded */
-	uint64_t size;			/* as a manifest says it */
+	struct buf *data;	/* an index's or a blob's file, encoded */
+	uint64_t size;		/* as a manifest says it */
 	struct digest csum;
 };
 

@@ -16,12 +16,6 @@ struct edit_lock;
 
 /** edit_check_group(g): 0 or -EINVAL, with a message. */
 int edit_check_group(const struct group_name *g);
-/** edit_find_group(t, g): or NULL. */
-const struct tree_group *edit_find_group(const struct tree *t,
-    const struct group_name *g);
-/** edit_find_snap(t, g, time): or NULL. */
-const struct tree_snap *edit_find_snap(const struct tree *t,
-    const struct group_name *g, int64_t time);
 
 /** edit_lock_snap(r, g, time, l): takes the lock of the group if it has such a
  * snapshot; 0, -ENOENT, -EINVAL. */
