@@ -62,20 +62,25 @@ new_file(struct emit *em, const char *server, struct snapshot_file **ret)
 }
 
 int
-emit_add(struct emit *em, const char *server, struct stream_result *res)
+emit_stream(struct emit *em, struct stream_writer *w, const char *server)
 {
 	struct snapshot_file *f;
-	int r = new_file(em, server, &f);
+	struct stream_result res;
+	int r;
 
+	r = stream_finish(w, em->time, &res);
+	if (r < 0)
+		return r;
+	r = new_file(em, server, &f);
 	if (r == 0) {
-		f->data = steal(&res->index);
-		f->size = res->size;
-		f->csum = res->csum;
-		em->stats.count += res->new_chunks;
-		em->stats.size += res->new_bytes;
-		em->stats.compressed_size += res->stored_bytes;
+		f->data = steal(&res.index);
+		f->size = res.size;
+		f->csum = res.csum;
+		em->stats.count += res.new_chunks;
+		em->stats.size += res.new_bytes;
+		em->stats.compressed_size += res.stored_bytes;
 	}
-	stream_result_fini(res);
+	stream_result_fini(&res);
 	return r;
 }
 
@@ -163,7 +168,6 @@ write_catalog(struct emit *em)
 {
 	_cleanup_(buf_unrefp) struct buf *b = NULL;
 	struct stream_writer *w = NULL;
-	struct stream_result res;
 	int r;
 
 	if (em->catalog == NULL)
@@ -175,9 +179,7 @@ write_catalog(struct emit *em)
 	if (r == 0)
 		r = stream_write(w, b->data, b->len);
 	if (r == 0)
-		r = stream_finish(w, em->time, &res);
-	if (r == 0)
-		r = emit_add(em, CATALOG_NAME, &res);
+		r = emit_stream(em, w, CATALOG_NAME);
 	stream_writer_free(w);
 	return r < 0 ? failed(em, CATALOG_NAME, strlen(CATALOG_NAME), r) : 0;
 }

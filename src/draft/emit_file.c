@@ -95,16 +95,6 @@ emit_content(struct emit *em, struct source *s, struct stream_writer *w,
 	return r < 0 ? r : feed(em, s, w, off, s->size);
 }
 
-static int
-finish(struct emit *em, struct stream_writer *w, const char *server)
-{
-	struct stream_result res;
-	int r;
-
-	r = stream_finish(w, em->time, &res);
-	return r < 0 ? r : emit_add(em, server, &res);
-}
-
 static bool
 is_zeros(const struct emit *em, const struct source_chunk *c)
 {
@@ -152,7 +142,7 @@ image(struct emit *em, struct source *s, const char *server)
 		emit_progress(em, n);
 	}
 	if (r == 0)
-		r = finish(em, w, server);
+		r = emit_stream(em, w, server);
 	stream_writer_free(w);
 	return r;
 }
@@ -168,7 +158,7 @@ stream(struct emit *em, struct source *s, const char *server)
 		return r;
 	r = emit_content(em, s, w, true);
 	if (r == 0)
-		r = finish(em, w, server);
+		r = emit_stream(em, w, server);
 	stream_writer_free(w);
 	return r;
 }

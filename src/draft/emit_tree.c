@@ -359,16 +359,6 @@ emit_tree_entry(struct emit *em, const struct walk_entry *e)
 }
 
 static int
-finish(struct emit *em, struct stream_writer *w, const char *server)
-{
-	struct stream_result res;
-	int r;
-
-	r = stream_finish(w, em->time, &res);
-	return r < 0 ? r : emit_add(em, server, &res);
-}
-
-static int
 finish_archive(struct emit *em)
 {
 	struct emit_tree *t = em->tree;
@@ -380,10 +370,10 @@ finish_archive(struct emit *em)
 		payload[strlen(payload) - strlen("mpxar.didx")] = 'p';
 		r = end_payload(t);
 		if (r == 0)
-			r = finish(em, t->payload, payload);
+			r = emit_stream(em, t->payload, payload);
 	}
 	if (r == 0)
-		r = finish(em, t->main, t->server);
+		r = emit_stream(em, t->main, t->server);
 	emit_tree_free(t);
 	em->tree = NULL;
 	return r;

@@ -18,7 +18,6 @@ struct runs;
 struct snapshot_file;
 struct source;
 struct str;
-struct stream_result;
 struct stream_writer;
 struct uploads;
 struct walk_entry;
@@ -82,8 +81,9 @@ struct emit {
  * chunks are in the store.  files is in the manifest's order. */
 int emit_all(struct emit *em);
 void emit_fini(struct emit *em);
-/** emit_add(em, server, res): takes an index over. */
-int emit_add(struct emit *em, const char *server, struct stream_result *res);
+/** emit_stream(em, w, server): ends the stream and adds its index; waits until
+ * its chunks are in the store.  w is still the caller's to free. */
+int emit_stream(struct emit *em, struct stream_writer *w, const char *server);
 int emit_add_blob(struct emit *em, const char *server, const void *p,
     size_t len);
 /** emit_progress(em, n): so many more bytes are done. */
