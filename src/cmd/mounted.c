@@ -115,8 +115,8 @@ fuse_json(struct mounted *m)
 	fuse_mount_stats(m->fuse, &s);
 	return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I}", "requests",
 	    (json_int_t)s.requests, "waited", (json_int_t)s.waited, "reads",
-	    (json_int_t)s.reads, "writes", (json_int_t)s.writes, "open", (json_int_t)s.open, "reading",
-	    (json_int_t)s.reading);
+	    (json_int_t)s.reads, "writes", (json_int_t)s.writes, "open",
+	    (json_int_t)s.open, "reading", (json_int_t)s.reading);
 }
 
 static json_t *
@@ -154,7 +154,8 @@ status_json(struct mounted *m)
 	    "bytes_read", (json_int_t)c.bytes_read, "bytes_written",
 	    (json_int_t)c.bytes_written, "cache", cache_json(m), "memory",
 	    memory_json(m), "writing",
-	    m->w.s != NULL ? writing_json(&m->w) : json_null(), "fuse", fuse_json(m), "damaged",
+	    m->w.s != NULL ? writing_json(&m->w) : json_null(), "fuse",
+	    fuse_json(m), "damaged",
 	    (json_int_t)damage_count(repo_damage(m->s.repo)), "messages",
 	    messages_json());
 }

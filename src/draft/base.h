@@ -70,8 +70,8 @@ uint64_t base_number(const struct base_archive *a, uint64_t pos);
 /** base_root(a, flags, ret_pos): 0 for a file. */
 int base_root(struct base_archive *a, unsigned flags, uint64_t *ret_pos);
 
-/** base_entry(a, pos, pxar_flags, flags, ret): by pxar_stat; for a file made up:
- * mode 0644, its size, the snapshot's time. */
+/** base_entry(a, pos, pxar_flags, flags, ret): by pxar_stat; for a file, which
+ * has none, made up: mode 0644, its size, the snapshot's time. */
 int base_entry(struct base_archive *a, uint64_t pos, unsigned pxar_flags,
     unsigned flags, struct pxar_entry *ret);
 /** base_dir(a, pos, flags, ret): cached, least recently used; a reference. */
@@ -84,8 +84,8 @@ int base_lookup(struct base_archive *a, uint64_t pos, const char *name,
 /** base_pxar(a, flags, ret): to call pxar functions with; as long as a. */
 int base_pxar(struct base_archive *a, unsigned flags, struct pxar **ret);
 /** base_nlink(a, pos, flags, ret): exact; the first call for an archive reads
- * all of its metadata, unless a catalog says that there are no hard links.  With
- * BASE_CHEAP -EOVERFLOW rather than read all of a large archive for that. */
+ * all of its metadata, unless a catalog says that there are no hard links.
+ * With BASE_CHEAP -EOVERFLOW rather than read all of a large archive for that. */
 #define BASE_CHEAP 0x100u
 int base_nlink(struct base_archive *a, uint64_t pos, unsigned flags,
     uint32_t *ret);

@@ -55,8 +55,8 @@ int content_set_base(struct content *c, uint64_t size);
  * mark.  seq grows from change to change, so that content_settle sees what came
  * after an upload began: a hole punched meanwhile, too.
  */
-/** content_reserve(c): memory for the next change, and one of the size after it,
- * which then do not fail for want of it; for who tells a journal first. */
+/** content_reserve(c): memory for the next change, and one of the size after
+ * it, which then do not fail for want of it; for who tells a journal first. */
 int content_reserve(struct content *c);
 int content_write(struct content *c, uint64_t off, uint64_t len, uint64_t seq);
 int content_lose(struct content *c, uint64_t off, uint64_t len, uint64_t seq);

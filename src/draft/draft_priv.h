@@ -161,7 +161,7 @@ struct draft {
 	uint64_t next_base;
 	uint64_t next_dentry;
 	uint64_t seq;		/* of changes of content: grows */
-	bool changed;		/* since the base: there is something to publish */
+	bool changed;		/* since the base: something to publish */
 	int64_t changed_at;	/* epoch seconds: the oldest change */
 	uint64_t touched_ms;	/* the last change */
 	uint64_t staged, chunked;	/* bytes, over all inodes */

@@ -38,8 +38,8 @@ int draft_base_at(struct drafts *ds, const struct group_name *g, int64_t time,
 int state_open(struct drafts *ds);
 /** state_load(ds): all drafts that are in it. */
 int state_load(struct drafts *ds);
-/** draft_load(ds, slot, ret): lock not held: replays the journal of a slot; NULL
- * in *ret if nothing was changed in it. */
+/** draft_load(ds, slot, ret): lock not held: replays the journal of a slot;
+ * NULL in *ret if nothing was changed in it. */
 int draft_load(struct drafts *ds, uint32_t slot, struct draft **ret);
 /** drafts_add(ds, d): lock held: into the lists.  -EEXIST. */
 int drafts_add(struct drafts *ds, struct draft *d);

@@ -14,7 +14,7 @@
  * writing.  A draft that cannot be published is tried again later and later;
  * why it cannot be has been said the first time, by who found it.
  */
-#define BUSY_MS 1000		/* until somebody who writes is looked at again */
+#define BUSY_MS 1000		/* until who writes is looked at again */
 #define RETRY_MS 60000
 #define RETRY_MAX_MS 3600000
 

@@ -19,8 +19,8 @@ void names_lose(struct draft *d, struct inode *i, const struct timespec *now);
 /** names_check_empty(d, dir, flags): -ENOTEMPTY; inside, without the lock.  By
  * the time the lock is held n_children is to be looked at once more. */
 int names_check_empty(struct draft *d, struct inode *dir, unsigned flags);
-/** names_top(d, dir): the directory at the top that dir is or lies in: borrowed;
- * NULL for the root, and where that is not known. */
+/** names_top(d, dir): the directory at the top that dir is or lies in:
+ * borrowed; NULL for the root, and where that is not known. */
 struct inode *names_top(const struct draft *d, struct inode *dir);
 
 #endif

@@ -113,7 +113,8 @@ log_moved(struct draft *d, const struct inode *i, const struct timespec *now,
 	    log_inode(d, &moved, txn);
 }
 
-/* Directories are known before their names change; old names go first, so that at no time a directory has two. */
+/* Directories are known before their names change; old names go first, so that
+ * at no time a directory has two. */
 static int
 log_move(struct draft *d, const struct move *m, const struct timespec *now,
     struct str *txn)

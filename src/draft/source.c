@@ -133,7 +133,8 @@ static int
 base_chunk(const struct source *s, const struct piece *p, uint64_t off,
     uint64_t end, bool natural, struct source_chunk *ret)
 {
-	const uint64_t begin = s->base.off + p->base_off;	/* of the piece */
+	/* Of the piece. */
+	const uint64_t begin = s->base.off + p->base_off;
 	const struct index *x;
 	struct index_chunk c;
 	size_t i;

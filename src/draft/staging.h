@@ -34,8 +34,8 @@ void staging_charge(struct staging *s, uint64_t bytes);
 /** staging_pressure(s): 0 plenty of room, 1 more than half is used, 2 somebody
  * waits or soon will. */
 int staging_pressure(struct staging *s);
-/** staging_wait(s, ms): until pressure rises or that time is over.  A rise since
- * the last wait ended counts, so none is missed in between. */
+/** staging_wait(s, ms): until pressure rises or that time is over.  A rise
+ * since the last wait ended counts, so none is missed in between. */
 void staging_wait(struct staging *s, unsigned ms);
 /** staging_wake(s): end such a wait, or the next one. */
 void staging_wake(struct staging *s);

@@ -44,7 +44,7 @@ struct walk_entry {
 	const char *path;	/* as seen from the draft's root */
 	size_t path_len;
 	size_t depth;		/* 1: at the top */
-	const char *below;	/* path from the archive's root; "" at the top */
+	const char *below;	/* path from the archive's root, which has "" */
 	/* Attributes; meta where asked for.  Of a regular file that has a
 	 * content of its own, pos and content say nothing. */
 	struct pxar_entry e;

@@ -116,8 +116,8 @@ remove_group(struct repo *r, const struct group_name *g)
 	known = (size_t)edit_list_find(&l, owner, "") +
 	    (size_t)edit_list_find(&l, notes, "");
 	if (l.n > known) {
-		log_err("%s: cannot remove group %s: there is %s in it", r->name,
-		    prefix, l.v[0].key);
+		log_err("%s: cannot remove group %s: there is %s in it",
+		    r->name, prefix, l.v[0].key);
 		err = -ENOTEMPTY;
 	}
 	edit_list_fini(&l);

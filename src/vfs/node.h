@@ -31,7 +31,7 @@ enum node_kind {
 	NODE_SNAP,
 	NODE_LATEST,		/* symlink */
 	NODE_OWNER,
-	NODE_NOTES,		/* if writable always there: see node_is_shown */
+	NODE_NOTES,		/* if writable always: see node_is_shown */
 	NODE_FILE,		/* a file of a snapshot */
 	NODE_CTL,		/* ".pbs3fs" */
 	NODE_CTL_FILE,

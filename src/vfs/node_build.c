@@ -343,7 +343,8 @@ add_ns(struct nodes *t, struct node *n, bool all)
 	size_t i, end;
 	int r;
 
-	if (ns->n_children > 0 || (t->writable && depth_of(ns) < NS_DEPTH_MAX)) {
+	if (ns->n_children > 0 ||
+	    (t->writable && depth_of(ns) < NS_DEPTH_MAX)) {
 		c = kids_add(&k, NODE_NS_DIR, "ns", 0);
 		if (c != NULL)
 			c->ns = ns;

@@ -80,8 +80,8 @@ diff(struct vfs *v, struct nodes *old, struct nodes *now)
 	}
 }
 
-/* What an unchanged open snapshot shows is another one now: the kernel drops all
- * names below with its own. */
+/* What an unchanged open snapshot shows is another one now: the kernel drops
+ * all names below with its own. */
 static void
 tell_replaced(void *arg, const struct group_name *g)
 {

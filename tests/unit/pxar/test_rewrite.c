@@ -247,7 +247,7 @@ try_one(const struct fixture *f, const char *path, struct seen *seen)
 	} else {
 		assert_int_equal(out.len, want.len);
 		if (memcmp(out.p, want.p, out.len) != 0)
-		{ size_t i=0; while(out.p[i]==want.p[i]) i++; fail_msg("%s differs at %zu of %zu", path, i, out.len);}
+			fail_msg("%s differs", path);
 	}
 	pxar_close(a);
 	free(want.p);
