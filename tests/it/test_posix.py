@@ -23,6 +23,7 @@ from pbs3fs_test.place import GROUP, libc, link_open, opened, read
 from pbs3fs_test.trees import EXCHANGE, MIB, NOREPLACE, overwrite, raises, \
     renameat2, write
 
+pytestmark = pytest.mark.sanitize
 FALLOC_KEEP_SIZE, PUNCH_HOLE, COLLAPSE, ZERO, INSERT, UNSHARE = \
     1, 2, 8, 16, 32, 64
 

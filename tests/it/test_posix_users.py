@@ -16,6 +16,7 @@ from pbs3fs_test import listing, trees
 from pbs3fs_test.place import as_user, read
 from pbs3fs_test.trees import overwrite, raises, write
 
+pytestmark = pytest.mark.sanitize
 USER, OTHER = 1000, 1001
 
 

@@ -201,6 +201,75 @@ def manifest_files(text):
             for f in json.loads(text)["files"]}
 
 
+def exchange_kinds(top):
+    """What is in one kind of archive comes into another."""
+    for old, new in (("first.img", "first"), ("dump.sql", "dump.img"),
+                     ("job.conf", "job"), ("one", "one.json"),
+                     ("tiny.img", "tiny.conf"), ("noise.log", "log.img"),
+                     ("zero.img", "root/zero.img"),
+                     ("zeros", "root/zeros"), ("x.json", "root/x.json"),
+                     ("root/big", "big.img"), ("root/text", "text"),
+                     ("root/small", "small.conf"),
+                     ("root/dir", "dir.img"), ("etc", "root/etc")):
+        os.rename(f"{top}/{old}", f"{top}/{new}")
+    trees.renameat2(top + "/root", top + "/other", trees.EXCHANGE)
+    trees.renameat2(top + "/holes.img", top + "/root", trees.EXCHANGE)
+
+
+@pytest.mark.parametrize("base", [False, True], ids=["new", "base"])
+def test_other_kinds(base, store, tmp):
+    def fill(top):
+        trees.tops(top)
+        for d in ("root", "root/dir", "other", "etc"):
+            os.mkdir(f"{top}/{d}")
+        trees.write(top + "/root/big", pbsgen.noise(9 << 20, 41))
+        trees.write(top + "/root/text", b"some text\n" * 1000)
+        trees.write(top + "/root/small", b"x")
+        trees.write(top + "/root/dir/f", b"f")
+        trees.write(top + "/other/f", b"g")
+        trees.write(top + "/etc/f", b"h")
+        for d in ("root", "other", "etc"):
+            os.utime(f"{top}/{d}", ns=(0, 5))
+
+    model = os.path.join(tmp, "model")
+    os.mkdir(model)
+    m = store.mount()
+    top = writing.begin(m)
+    fill(top)
+    if base:
+        writing.publish(m)
+        m.stop()
+        store.site.forget_host()
+        m = store.mount()
+        top = writing.begin(m)
+    exchange_kinds(top)
+    fill(model)
+    exchange_kinds(model)
+    want = {n: digests(v) for n, v in writing.contents(model).items()}
+    snap = writing.publish(m)
+    for where in (top, m / snap):
+        got = writing.contents(where)
+        for name in writing.MADE:
+            got.pop(name, None)
+        assert {n: digests(v) for n, v in got.items()} == want
+    m.stop()
+    store.site.forget_host()
+    store.check()
+    m = store.mount(mode="ro")
+    got = writing.contents(m / snap)
+    for name in writing.MADE:
+        got.pop(name, None)
+    assert {n: digests(v) for n, v in got.items()} == want
+    m.stop()
+
+
+def digests(v):
+    """Of an archive only names and contents: attributes of what was at the
+    top are nowhere."""
+    return {p: (r["type"], r.get("sha256")) for p, r in v.items()} \
+        if isinstance(v, dict) else v
+
+
 def test_namespaces(store):
     """Groups in namespaces do not mix."""
     m = store.mount()
