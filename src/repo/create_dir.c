@@ -102,25 +102,54 @@ check_empty(struct making *m)
 	return fd < 0 ? -errno : io_read_dir(fd, check_name, m);
 }
 
-/* A server refuses what lies in another datastore. */
+/* The path of what there is of base, without links, and a name behind it in the
+ * place of what there is not. */
 static int
-check_not_nested(const struct making *m)
+real_path(const char *base, struct str *out)
 {
-	_cleanup_free_ char *path = realpath(m->base, NULL);
+	_cleanup_free_ char *part = strdup(base), *path = NULL;
+	bool cut = false;
 	char *slash;
 
-	if (path == NULL)
-		return -errno;
-	while ((slash = strrchr(path, '/')) != NULL) {
+	while (part != NULL && path == NULL) {
+		path = realpath(*part != '\0' ? part : "/", NULL);
+		slash = strrchr(part, '/');
+		if (path == NULL && ((errno != ENOENT && errno != ENOTDIR) ||
+		    slash == NULL))
+			return -errno;
+		if (path == NULL) {
+			*slash = '\0';
+			cut = true;
+		}
+	}
+	if (part == NULL)
+		return -ENOMEM;
+	str_addf(out, "%s%s", path, cut ? "/new" : "");
+	return str_error(out);
+}
+
+/* A server refuses what lies in another datastore.  Before anything of it is
+ * made. */
+static int
+check_not_nested(const char *base)
+{
+	_cleanup_(str_fini) struct str path = {0};
+	char *slash;
+	int r;
+
+	r = real_path(base, &path);
+	if (r < 0)
+		return r;
+	while ((slash = strrchr(path.s, '/')) != NULL) {
 		_cleanup_(str_fini) struct str chunks = {0};
 
 		*slash = '\0';
-		str_addf(&chunks, "%s/" CHUNKS "/0000", path);
+		str_addf(&chunks, "%s/" CHUNKS "/0000", path.s);
 		if (str_error(&chunks) < 0)
 			return -ENOMEM;
 		if (access(str_get(&chunks), F_OK) == 0) {
-			log_err("%s: lies in another datastore, %s", m->base,
-			    path);
+			log_err("%s: lies in another datastore, %s", base,
+			    path.s);
 			return -EEXIST;
 		}
 	}
@@ -218,7 +247,11 @@ datastore_create_dir(const char *base)
 		log_err("%s: not an absolute path", base);
 		return -EINVAL;
 	}
-	r = io_mkdirs(AT_FDCWD, base, MODE_BASE);
+	r = check_not_nested(base);
+	if (r == -EEXIST)
+		return r;
+	if (r == 0)
+		r = io_mkdirs(AT_FDCWD, base, MODE_BASE);
 	if (r == 0) {
 		fd = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		r = fd < 0 ? -errno : 0;
@@ -229,8 +262,6 @@ datastore_create_dir(const char *base)
 	}
 	m.fd = fd;
 	r = check_empty(&m);
-	if (r == 0)
-		r = check_not_nested(&m);
 	if (r == 0)
 		r = find_owner(&m);
 	return r < 0 ? r : make_all(&m);

@@ -444,6 +444,8 @@ a_directory_is_as_a_server_insists(void **state)
 	assert_int_equal(datastore_create_dir(base), -EEXIST);
 	snprintf(path, sizeof(path), "%s/below/it", base);
 	assert_int_equal(datastore_create_dir(path), -EEXIST);
+	*strrchr(path, '/') = '\0';
+	assert_int_equal(access(path, F_OK), -1);
 	/* Faster than without knowing that they are empty. */
 	for (unsigned i = 0; i < 65536; i++) {
 		snprintf(path, sizeof(path), "%s/.chunks/%04x", base, i);
