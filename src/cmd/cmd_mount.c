@@ -123,6 +123,7 @@ serve_fuse(struct mounting *mt)
 	if (r == 0) {
 		r = fuse_mount_run(mt->m.fuse, ready, mt);
 		notify_send("STOPPING=1");
+		writing_unmounted(&mt->m.w);
 		fuse_mount_free(mt->m.fuse);
 	}
 	return exits_of(r);

@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 struct drafts;
+struct ending;
 struct known;
 struct stack;
 struct str;
@@ -21,6 +22,7 @@ struct writing {
 	struct known *known;	/* owned, as are the following */
 	struct uploads *uploads;
 	struct drafts *drafts;
+	struct ending *ending;
 	struct vfs *_Atomic vfs;	/* borrowed: told of new snapshots */
 };
 
@@ -29,6 +31,9 @@ struct writing {
 int writing_open(struct writing *w, struct stack *s);
 /** writing_show(w): the stack has a tree now. */
 void writing_show(struct writing *w);
+/** writing_unmounted(w): what is told of it is in the state directory from now
+ * on, until writing_finish has returned: a snapshot may still be under way. */
+void writing_unmounted(struct writing *w);
 /** writing_finish(w): nobody writes any more: sends what has been promised, and
  * says what stays for the next mount.  An exit status. */
 int writing_finish(struct writing *w);
