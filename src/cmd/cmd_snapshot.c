@@ -45,30 +45,49 @@ why(int err)
 	}
 }
 
-/* What the daemon said while it tried; it knows the names. */
+/* A message of that time or later, or NULL. */
+static const char *
+message_since(const json_t *m, int64_t since)
+{
+	const char *when = json_string_value(json_object_get(m, "time"));
+	int64_t t;
+
+	if (when == NULL || clock_parse_utc(when, &t) < 0 || t < since)
+		return NULL;
+	return json_string_value(json_object_get(m, "text"));
+}
+
+static bool
+was_said(const json_t *list, size_t n, int64_t since, const char *text)
+{
+	const char *before;
+
+	for (size_t i = 0; i < n; i++) {
+		before = message_since(json_array_get(list, i), since);
+		if (before != NULL && streq(before, text))
+			return true;
+	}
+	return false;
+}
+
+/* What the daemon said while it tried; it knows the names.  Times are whole
+ * seconds, so that something older may come with it, but nothing twice.  The
+ * log keeps out of it what drives a terminal. */
 static void
 show_messages(const char *where, int64_t since)
 {
 	const json_t *list, *m;
 	json_t *status = NULL;
+	const char *text;
 	size_t i;
 
 	if (live_status(where, &status) != 0)
 		goto out;
 	list = json_object_get(status, "messages");
 	json_array_foreach(list, i, m) {
-		_cleanup_(str_fini) struct str s = {0};
-		const char *when = json_string_value(
-		    json_object_get(m, "time"));
-		const json_t *text = json_object_get(m, "text");
-		int64_t t;
-
-		if (when == NULL || clock_parse_utc(when, &t) < 0 ||
-		    t < since || !json_is_string(text))
-			continue;
-		str_escape(&s, json_string_value(text),
-		    strcspn(json_string_value(text), "\n"));
-		log_info("the mount says: %s", str_get(&s));
+		text = message_since(m, since);
+		if (text != NULL && !was_said(list, i, since, text))
+			log_info("the mount says: %s", text);
 	}
 out:
 	json_decref(status);

@@ -3,9 +3,12 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
+#include "base/cleanup.h"
 #include "base/log.h"
 #include "base/num.h"
+#include "base/str.h"
 #include "cmd/exits.h"
 #include "cmd/live.h"
 #include "cmd/option.h"
@@ -119,6 +122,24 @@ writing(const json_t *j)
 	}
 }
 
+/* A hint stands on a line of its own. */
+static void
+print_lines(const char *text)
+{
+	for (;; text++) {
+		_cleanup_(str_fini) struct str line = {0};
+		size_t n = strcspn(text, "\n");
+
+		str_addn(&line, text, n);
+		show_name(stdout, str_get(&line));
+		putchar('\n');
+		text += n;
+		if (*text == '\0')
+			return;
+		fputs("    ", stdout);
+	}
+}
+
 static void
 messages(const json_t *j)
 {
@@ -136,8 +157,7 @@ messages(const json_t *j)
 		fputs("  ", stdout);
 		show_name(stdout, when);
 		putchar(' ');
-		show_name(stdout, line);
-		putchar('\n');
+		print_lines(line);
 	}
 }
 

@@ -22,6 +22,7 @@
 #include "draft/draft.h"
 #include "repo/claim.h"
 #include "repo/damage.h"
+#include "repo/edit.h"
 #include "repo/known.h"
 #include "repo/repo.h"
 #include "repo/uploads.h"
@@ -147,6 +148,8 @@ writing_open(struct writing *w, struct stack *s)
 	int r;
 
 	w->s = s;
+	if (s->o->owner != NULL && repo_check_owner(s->o->owner) < 0)
+		return EXIT_USAGE;
 	r = open_all(w);
 	if (r < 0) {
 		log_err("%s: cannot write: %s", s->t.name, exits_why(r));
@@ -166,17 +169,23 @@ writing_show(struct writing *w)
 	published(w, NULL, 0);
 }
 
+void
+writing_unmounted(struct writing *w)
+{
+	if (w->drafts != NULL)
+		w->ending = ending_begin(w);
+}
+
 int
 writing_finish(struct writing *w)
 {
-	struct ending *e;
 	int r;
 
 	if (w->drafts == NULL)
 		return EXIT_OK;
-	e = ending_begin(w);
 	r = drafts_finish(w->drafts);
-	ending_end(e);
+	ending_end(w->ending);
+	w->ending = NULL;
 	if (r < 0)
 		log_err("%s: not all is in the store: %s", w->s->t.name,
 		    exits_why(r));

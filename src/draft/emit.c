@@ -137,7 +137,7 @@ failed(const struct emit *em, const char *path, size_t len, int r)
 	str_escape(&name, path, len);
 	if (r != -ENOENT && r != -EBADMSG) {
 		publish_log(em->d, "%s: publishing has stopped at %s: %s",
-		    str_get(&title), str_get(&name), strerror(-r));
+		    str_get(&title), str_get(&name), publish_why(r));
 		return r;
 	}
 	publish_log(em->d, "%s: cannot publish %s: some of its bytes are "

@@ -52,6 +52,12 @@ publish_log(const struct draft *d, const char *fmt, ...)
 	log_msg(d->quiet ? LOG_LVL_DEBUG : LOG_LVL_ERR, "%s", str_get(&t));
 }
 
+const char *
+publish_why(int err)
+{
+	return err == -EBADMSG ? "it is damaged" : strerror(-err);
+}
+
 void
 plan_fini(struct plan *p)
 {

@@ -199,7 +199,7 @@ put_manifest(struct emit *em, struct buf *manifest)
 		/* It is published all the same; the next change tries again. */
 		log_warn("%s/%s: published, but the open snapshot cannot be "
 		    "based on it yet: %s", backup_type_name(d->group.type),
-		    d->group.id, strerror(-r));
+		    d->group.id, publish_why(r));
 		set_unsettled(d, em->time, &rec.digest);
 	}
 	return 0;

@@ -35,6 +35,9 @@ void publish_title(const struct draft *d, struct str *out);
 void publish_log(const struct draft *d, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
+/** publish_why(err): what it means to who publishes. */
+const char *publish_why(int err);
+
 /* What becomes of a name at the top. */
 struct plan_top {
 	enum archive_kind kind;	/* FIXED, DYNAMIC, BLOB, PXAR, MPXAR */

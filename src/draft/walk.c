@@ -193,7 +193,7 @@ failed(struct walk *w, int r)
 	str_escape(&path, str_get(&w->path), w->path.len);
 	publish_log(w->d, "%s: cannot publish: cannot read %s: %s",
 	    str_get(&title), w->path.len > 0 ? str_get(&path) :
-	    "the open snapshot", strerror(-r));
+	    "the open snapshot", publish_why(r));
 	return r;
 }
 

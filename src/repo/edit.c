@@ -13,10 +13,9 @@
 #include "repo/edit_priv.h"
 #include "repo/repo_priv.h"
 
-
 /* As it is written: what owner_parse finds in it is all of it. */
-static int
-check_owner(const char *owner)
+int
+repo_check_owner(const char *owner)
 {
 	_cleanup_free_ char *id = NULL;
 	int r = owner_parse(owner, strlen(owner), &id);
@@ -65,7 +64,7 @@ repo_create_group(struct repo *r, const struct group_name *g,
 
 	err = edit_check_group(g);
 	if (err == 0)
-		err = check_owner(owner);
+		err = repo_check_owner(owner);
 	if (err < 0)
 		return err;
 	str_addf(&text, "%s\n", owner);

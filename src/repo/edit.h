@@ -40,6 +40,8 @@ const struct tree_snap *edit_find_snap(const struct tree *t,
 int repo_create_ns(struct repo *r, const char *path);
 /** repo_remove_ns(r, path): -ENOTEMPTY if it has groups or namespaces. */
 int repo_remove_ns(struct repo *r, const char *path);
+/** repo_check_owner(owner): 0; -EINVAL if it is no user id, with a message. */
+int repo_check_owner(const char *owner);
 /** repo_create_group(r, g, owner): the owner's file; -EEXIST, -EINVAL also for
  * an owner that is no user id.  A namespace that is not there: -ENOENT. */
 int repo_create_group(struct repo *r, const struct group_name *g,

@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/str.h"
 #include "draft/draft.h"
 #include "repo/edit.h"
@@ -23,7 +24,8 @@
 static int
 ns_path(const struct node *dir, const char *name, struct str *out)
 {
-	if (!name_is_safe(name, strlen(name)))
+	/* Who changes it says what else is wrong with it. */
+	if (strchr(name, '/') != NULL)
 		return -EINVAL;
 	if (dir->ns->path[0] != '\0')
 		str_addf(out, "%s/", dir->ns->path);
@@ -65,6 +67,19 @@ make_group(struct vfs *v, const struct node *dir, const char *name)
 }
 
 static int
+not_a_time(const struct node *group, const char *name)
+{
+	_cleanup_(str_fini) struct str s = {0};
+
+	str_escape(&s, name, strlen(name));
+	log_limited(LOG_LVL_ERR, "%s/%s: cannot publish as %s: not a time\n"
+	    "hint: as 2026-01-31T12:00:00Z, in UTC",
+	    backup_type_name(group->group->type), group->group->id,
+	    str_get(&s));
+	return -EINVAL;
+}
+
+static int
 publish(struct vfs *v, const struct node *group, const char *name)
 {
 	struct current c;
@@ -89,7 +104,7 @@ edit_mkdir(struct vfs *v, const struct place *p, const char *name,
 	    n->kind != NODE_GROUP))
 		return edit_refused(p);
 	if (n->kind == NODE_GROUP && clock_parse_utc(name, &time) < 0)
-		return -EINVAL;
+		return not_a_time(n, name);
 	if ((flags & VFS_NOWAIT) != 0)
 		return -EAGAIN;
 	if (n->kind == NODE_NS_DIR)

@@ -209,6 +209,35 @@ def test_publish_refused(local):
     m.stop()
 
 
+def test_publish_messages(local):
+    """What the mount said comes with its hints, as it was said, and once."""
+    m = local.mount()
+    current = writing.begin(m)
+    for name in ("empty.img", "new\nline"):
+        open(os.path.join(current, name), "w").close()
+    for _ in range(3):
+        p = run("snapshot", str(m / GROUP), check=False)
+    assert p.returncode == 1
+    said = p.stderr.splitlines()
+    hints = [x for x in said if "hint: " in x]
+    assert len(hints) == 2 and len(said) == 5, p.stderr
+    assert any(r"cannot publish new\x0aline:" in x for x in said), p.stderr
+    # A time that is none is explained, too.
+    refused(errno.EINVAL, os.mkdir, m / f"{GROUP}/2024-02-30T00:00:00Z")
+    refused(errno.EINVAL, os.mkdir, m / "ns/.a")
+    shown = run("status", m.path).stdout
+    assert "as 2024-02-30T00:00:00Z: not a time\n    hint: as 20" in shown
+    assert "namespace .a: not a name of one\n    hint: " in shown
+    m.stop()
+
+
+def test_bad_owner(local, tmp):
+    p = run("mount", "-f", "-o", f"state={tmp}/s,owner=foo", local.store,
+            tmp, check=False)
+    assert p.returncode == 2
+    assert "owner foo: not the name of a user" in p.stderr
+
+
 def test_forget_and_protect(site):
     m = site.mount()
     top = writing.begin(m)
