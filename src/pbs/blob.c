@@ -184,7 +184,8 @@ chunk_decode_with(const void *p, size_t len, const struct digest *digest,
 	}
 	if (!digest_eq(&d, digest))
 		return -EBADMSG;
-	*ret = steal(&b);
+	/* It will be kept. */
+	*ret = buf_trim(steal(&b));
 	return 0;
 }
 
@@ -249,8 +250,7 @@ blob_encode_with(const void *p, size_t len, bool compress,
 		    MAGIC_LEN);
 	}
 	put_le32(b->data + CRC_OFF, libdeflate_crc32(0, payload, n));
-	/* It may wait for long. */
-	*ret = buf_trim(steal(&b));
+	*ret = steal(&b);
 	return 0;
 }
 

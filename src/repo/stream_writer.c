@@ -358,7 +358,7 @@ end_dynamic(struct stream_writer *w)
 
 	b->len = w->fill_len;
 	w->fill_len = 0;
-	return send_part(w, PART_SENT, buf_trim(b));
+	return send_part(w, PART_SENT, b);
 }
 
 static int

@@ -243,7 +243,7 @@ encode(struct flight *f)
 	if (r < 0)
 		return r;
 	buf_unref(steal(&f->plain));
-	room = f->encoded->len + OVERHEAD;
+	room = buf_room(f->encoded) + OVERHEAD;
 	LOCK(&u->lock);
 	release(u, f->room - room);
 	f->room = room;
@@ -384,7 +384,8 @@ add(struct uploads *u, struct buf *plain, const struct enc_key *key,
 	if (f == NULL)
 		return -ENOMEM;
 	/* The bytes, and what they may become. */
-	f->room = 2 * (uint64_t)plain->len + BLOB_HEADER_ENC + OVERHEAD;
+	f->room = buf_room(plain) + OVERHEAD +
+	    buf_room_for(plain->len + BLOB_HEADER_ENC);
 	r = reserve(u, plain, f->room, wait);
 	if (r < 0) {
 		free(f);
