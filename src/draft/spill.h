@@ -207,10 +207,10 @@ int spill_read(struct draft *d, struct inode *i, uint64_t off, uint64_t len,
 /** spill_submit(s, j): takes j over.  -EAGAIN: it will be done later, and no
  * more is to be made before. */
 int spill_submit(struct spill *s, struct spill_job *j);
-/** spill_upload_range(s, item, i, p, len, off, seq, flags): one part, one
- * chunk. */
+/** spill_upload_range(s, item, plain, off, seq, flags): one part, one chunk;
+ * takes a reference of plain. */
 int spill_upload_range(struct spill *s, struct spill_item *item,
-    const void *p, uint64_t len, uint64_t off, uint64_t seq, unsigned flags);
+    struct buf *plain, uint64_t off, uint64_t seq, unsigned flags);
 /** spill_settle(s): what uploads brought; true if there was anything. */
 bool spill_settle(struct spill *s);
 

@@ -217,20 +217,17 @@ spill_submit(struct spill *s, struct spill_job *j)
 }
 
 int
-spill_upload_range(struct spill *s, struct spill_item *item, const void *p,
-    uint64_t len, uint64_t off, uint64_t seq, unsigned flags)
+spill_upload_range(struct spill *s, struct spill_item *item, struct buf *plain,
+    uint64_t off, uint64_t seq, unsigned flags)
 {
+	uint64_t len = plain->len;
 	struct spill_job *j;
 	int r;
 
 	r = spill_job_new(s, item->d, 1, &j);
 	if (r < 0)
 		return r;
-	j->plain = buf_copy(p, len);
-	if (j->plain == NULL) {
-		spill_job_free(j);
-		return -ENOMEM;
-	}
+	j->plain = buf_ref(plain);
 	j->bytes = len;
 	j->n = 1;
 	j->parts[0] = (struct spill_part){

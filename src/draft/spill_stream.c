@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/buf.h"
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/lock.h"
 #include "base/num.h"
@@ -135,14 +137,26 @@ static int
 upload(struct spill *s, struct spill_item *item, struct inode *i,
     uint64_t off, uint64_t len)
 {
+	_cleanup_(buf_unrefp) struct buf *plain = buf_new(len);
 	uint64_t seq;
 	int r;
 
-	r = spill_read(item->d, i, off, len, s->scratch, &seq);
-	if (r < 0)
-		return r;
-	return spill_upload_range(s, item, s->scratch, len, off, seq,
-	    PIECE_NATURAL);
+	if (plain == NULL)
+		return -ENOMEM;
+	r = spill_read(item->d, i, off, len, plain->data, &seq);
+	return r < 0 ? r :
+	    spill_upload_range(s, item, plain, off, seq, PIECE_NATURAL);
+}
+
+/* What was found in the scratch buffer. */
+static int
+upload_scratch(struct spill *s, struct spill_item *item, uint64_t off,
+    uint64_t len, uint64_t seq)
+{
+	_cleanup_(buf_unrefp) struct buf *plain = buf_copy(s->scratch, len);
+
+	return plain == NULL ? -ENOMEM :
+	    spill_upload_range(s, item, plain, off, seq, PIECE_NATURAL);
 }
 
 static int
@@ -240,8 +254,7 @@ natural_stream(struct spill *s, struct spill_item *item, struct inode *i,
 		from = off + cut;
 		if (!is_behind(l, mode, off, from))
 			continue;
-		r = spill_upload_range(s, item, s->scratch, cut, off, seq,
-		    PIECE_NATURAL);
+		r = upload_scratch(s, item, off, cut, seq);
 		if (r < 0)
 			return r;
 	}
