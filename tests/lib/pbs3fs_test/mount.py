@@ -112,13 +112,20 @@ class Mount:
         """The daemon's own count by verb."""
         return dict(self.status()["requests"])
 
-    def rss(self):
-        """Resident memory in bytes."""
+    def _memory(self, what):
         with open(f"/proc/{self.pid}/status") as f:
             for line in f:
-                if line.startswith("VmRSS:"):
+                if line.startswith(what + ":"):
                     return int(line.split()[1]) << 10
-        raise AssertionError("no VmRSS")
+        raise AssertionError("no " + what)
+
+    def rss(self):
+        """Resident memory in bytes."""
+        return self._memory("VmRSS")
+
+    def peak(self):
+        """The most that it ever was."""
+        return self._memory("VmHWM")
 
     def drop_caches(self):
         """The kernel forgets what it has of the mount."""
