@@ -306,7 +306,7 @@ void inode_retarget(struct draft *d, struct inode *i, struct base_archive *a,
 void inode_path(struct draft *d, struct inode *i, struct str *out);
 
 /*
- * log.c: the journal.
+ * log.c: what is added to the journal.
  */
 /** draft_log(d, txn, ret_seq): lock held, inside; the caller applies the change
  * right after, under the same lock; later, without the lock,
@@ -331,6 +331,10 @@ int log_name(const struct inode *dir, const char *name, size_t len,
  * draft_log was fine, inode_keep. */
 int log_inode(struct draft *d, const struct inode *i, struct str *txn);
 int log_attr(struct draft *d, const struct inode *i, struct str *txn);
+
+/*
+ * compact.c, reset.c, replay.c: all of the journal.
+ */
 #define JOURNAL_COMPACT_MIN ((uint64_t)8 << 20)
 /** draft_compact(d): rewrites the journal if it has grown well beyond what it
  * says; freezes meanwhile. */
@@ -380,7 +384,8 @@ int draft_base_dir(struct draft *d, struct inode *i, unsigned flags,
     struct pxar_dir **ret);
 
 /*
- * io.c: content.  Without the lock.
+ * io.c, io_fill.c, recover.c, resize.c: content.  Without the lock, if nothing
+ * else is said; what these share is in io.h.
  */
 int io_start(struct drafts *ds, struct io **ret);
 void io_stop(struct io *io);	/* shutdown: what waits ends soon */
@@ -397,9 +402,6 @@ int io_read(struct draft *d, struct inode *i, void *p, size_t len,
  * True if there is a staging file: inode_bury, once the lock is let go of.  For
  * who frees an inode or makes it the base's again. */
 bool inode_disown(struct draft *d, struct inode *i, uint64_t *ret_staged);
-/** inode_bury(d, ino, staged): its staging file and that much room, once the
- * journal says so durably. */
-void inode_bury(struct draft *d, uint64_t ino, uint64_t staged);
 /** io_recover(d, i): after a replay: opens the accounts of its staging file;
  * where that is missing or short, pieces are lost, with a message. */
 int io_recover(struct draft *d, struct inode *i);
@@ -410,13 +412,17 @@ int io_truncate(struct draft *d, struct inode *i, uint64_t size,
     const struct draft_change *c, unsigned flags);
 
 /*
- * spill.c: uploads what is staged, before it is published.
+ * spill*.c: uploads what is staged before it is published, and gives back what
+ * nobody needs; spill.h is their own.
  */
 int spill_start(struct drafts *ds, struct spill **ret);
 void spill_stop(struct spill *s);	/* shutdown */
 void spill_free(struct spill *s);
 /** spill_wrote(d, i): more was staged; the lock is not held. */
 void spill_wrote(struct draft *d, struct inode *i);
+/** inode_bury(d, ino, staged): gives back its staging file and that much room,
+ * once the journal says durably that it is gone.  Without the lock. */
+void inode_bury(struct draft *d, uint64_t ino, uint64_t staged);
 /** spill_suspend(d): nothing of d is under way any more, nor will be until
  * spill_resume. */
 void spill_suspend(struct draft *d);
@@ -426,7 +432,7 @@ void spill_resume(struct draft *d);
 int spill_inode(struct draft *d, struct inode *i);
 
 /*
- * publish.c
+ * publish.c, idle.c: making a snapshot; publish.h is their own.
  */
 /** publish_settle(d): asks for the outcome of an unsettled publishing. */
 int publish_settle(struct draft *d);
