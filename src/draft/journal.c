@@ -580,16 +580,23 @@ journal_new(int dir, const char *name, struct journal **ret)
 	j->name = strdup(name);
 	if (asprintf(&j->temp, "%s.new", name) < 0)
 		j->temp = NULL;
-	r = j->name == NULL || j->temp == NULL ? -ENOMEM : cond_init(&j->idle);
-	if (r < 0) {
-		free(j->temp);
-		free(j->name);
-		free(j);
-		return r;
-	}
-	pthread_mutex_init(&j->lock, NULL);
+	r = j->name == NULL || j->temp == NULL ? -ENOMEM :
+	    -pthread_mutex_init(&j->lock, NULL);
+	if (r < 0)
+		goto err_names;
+	r = cond_init(&j->idle);
+	if (r < 0)
+		goto err_lock;
 	*ret = j;
 	return 0;
+
+err_lock:
+	pthread_mutex_destroy(&j->lock);
+err_names:
+	free(j->temp);
+	free(j->name);
+	free(j);
+	return r;
 }
 
 int

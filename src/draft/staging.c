@@ -46,17 +46,23 @@ staging_new(uint64_t limit, uint64_t floor, struct staging **ret)
 
 	if (s == NULL)
 		return -ENOMEM;
+	r = -pthread_mutex_init(&s->lock, NULL);
+	if (r < 0)
+		goto err_staging;
 	r = cond_init(&s->event);
-	if (r < 0) {
-		free(s);
-		return r;
-	}
+	if (r < 0)
+		goto err_lock;
 	s->limit = limit;
 	s->floor = floor;
 	TAILQ_INIT(&s->queue);
-	pthread_mutex_init(&s->lock, NULL);
 	*ret = s;
 	return 0;
+
+err_lock:
+	pthread_mutex_destroy(&s->lock);
+err_staging:
+	free(s);
+	return r;
 }
 
 void

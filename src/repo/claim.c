@@ -135,8 +135,12 @@ claim_new(const struct claim_opts *o, struct claim **ret)
 
 	if (c == NULL)
 		return -ENOMEM;
+	r = -pthread_mutex_init(&c->lock, NULL);
+	if (r < 0) {
+		free(c);
+		return r;
+	}
 	c->run_fd = c->own_fd = c->pbs_fd = -1;
-	pthread_mutex_init(&c->lock, NULL);
 	c->name = strdup(o->name);
 	r = c->name == NULL ? -ENOMEM :
 	    claim_lock_open(o->run_dir, o->identity, &c->run_fd);

@@ -220,13 +220,14 @@ known_new(const char *path, const char *generation, size_t max,
 	r = known_set_init(&k->set, max);
 	if (r == 0)
 		r = known_set_init(&k->doubts, DOUBTS_MAX);
+	if (r == 0)
+		r = -pthread_mutex_init(&k->lock, NULL);
 	if (r < 0) {
 		known_set_fini(&k->set);
 		known_set_fini(&k->doubts);
 		free(k);
 		return r;
 	}
-	pthread_mutex_init(&k->lock, NULL);
 	/* Removed ones are in it as well. */
 	k->file_max = 4 * k->set.max;
 	if (path != NULL) {

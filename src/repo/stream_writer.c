@@ -83,15 +83,21 @@ stream_writer_new(struct uploads *u, enum stream_kind kind, uint64_t size,
 	else if (size > 0)
 		r = index_writer_fixed(size, STREAM_FIXED_CHUNK, &w->index);
 	if (r == 0)
-		r = cond_init(&w->change);
-	if (r < 0) {
-		index_writer_free(w->index);
-		free(w);
-		return r;
-	}
-	pthread_mutex_init(&w->lock, NULL);
+		r = -pthread_mutex_init(&w->lock, NULL);
+	if (r < 0)
+		goto err_index;
+	r = cond_init(&w->change);
+	if (r < 0)
+		goto err_lock;
 	*ret = w;
 	return 0;
+
+err_lock:
+	pthread_mutex_destroy(&w->lock);
+err_index:
+	index_writer_free(w->index);
+	free(w);
+	return r;
 }
 
 static void
