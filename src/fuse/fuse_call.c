@@ -63,6 +63,7 @@ on_interrupt(fuse_req_t req, void *data)
 		LOCK(&c->m->lock);
 		late = c->answered;
 		c->answered = true;
+		pthread_cond_broadcast(&c->m->changed);
 	}
 	/* From here on c may be gone. */
 	if (!late)
@@ -100,9 +101,23 @@ call_job(struct work *w)
 		LOCK(&c->m->lock);
 		c->m->waiting--;
 		c->m->answered++;
+		LIST_REMOVE(c, link);
+		pthread_cond_broadcast(&c->m->changed);
 	}
 	free(c->own);
 	free(c);
+}
+
+bool
+call_holds(const struct fuse_mount *m, fuse_ino_t dir)
+{
+	const struct call *c;
+
+	LIST_FOREACH(c, &m->calls, link)
+		if ((c->ino == dir || c->to == dir) &&
+		    !(c->interruptible && c->answered))
+			return true;
+	return false;
 }
 
 /* What the library gave is gone when its thread goes on. */
@@ -146,6 +161,7 @@ call_later(const struct call *c)
 	{
 		LOCK(&c->m->lock);
 		c->m->waiting++;
+		LIST_INSERT_HEAD(&c->m->calls, later, link);
 	}
 	r = workq_add(c->writes ? c->m->writers : c->m->pool, &later->work);
 	if (r == 0)
@@ -153,6 +169,7 @@ call_later(const struct call *c)
 	{
 		LOCK(&c->m->lock);
 		c->m->waiting--;
+		LIST_REMOVE(later, link);
 	}
 	free(later->own);
 	free(later);

@@ -9,9 +9,12 @@
 #include "base/log.h"
 
 /*
- * Telling the kernel may wait until it is done with a request for the same
- * directory.  So it is never done by a thread that has such a request to
- * answer, but by the refresher, or a thread for nothing else.
+ * Telling the kernel of a name takes the lock of its directory, which the
+ * kernel may hold until we answer a request.  So it is never done by a thread
+ * that has such a request to answer, but by the refresher, or a thread for
+ * nothing else; and not while a request for that directory takes its time.  A
+ * process that is killed while it waits for such a lock, in the kernel, never
+ * ends: neither does who holds the lock then, and the mount hangs.
  */
 struct notice {
 	struct work work;
@@ -37,18 +40,24 @@ tell(struct fuse_mount *m, uint64_t ino, const char *name)
 		    (unsigned long long)ino, strerror(-r));
 }
 
+/* When nobody is in the way; false if the mount ends before. */
+static bool
+wait_turn(struct fuse_mount *m, uint64_t ino, bool is_entry)
+{
+	LOCK(&m->lock);
+
+	while (is_entry && !m->ending && call_holds(m, ino))
+		pthread_cond_wait(&m->changed, &m->lock);
+	return !m->ending;
+}
+
 static void
 notice_run(struct work *w)
 {
 	struct notice *n = (struct notice *)w;
 	struct fuse_mount *m = n->m;
-	bool drop;
 
-	{
-		LOCK(&m->lock);
-		drop = m->ending;
-	}
-	if (!drop)
+	if (wait_turn(m, n->ino, n->is_entry))
 		tell(m, n->ino, n->is_entry ? n->name : NULL);
 	free(n);
 	LOCK(&m->lock);
@@ -71,7 +80,8 @@ notify(struct fuse_mount *m, uint64_t ino, const char *name)
 	struct notice *n;
 
 	if (is_refresher(m)) {
-		tell(m, ino, name);
+		if (wait_turn(m, ino, name != NULL))
+			tell(m, ino, name);
 		return;
 	}
 	n = malloc(sizeof(*n) + len + 1);
@@ -112,6 +122,7 @@ void
 notify_end(struct fuse_mount *m, const bool *over)
 {
 	m->ending = true;
+	pthread_cond_broadcast(&m->changed);
 	while (m->telling > 0 && !*over)
 		pthread_cond_wait(&m->changed, &m->lock);
 }

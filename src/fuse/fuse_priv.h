@@ -65,6 +65,7 @@ struct fuse_mount {
 	pthread_t refresher;		/* if has_refresher */
 	bool has_refresher;
 	unsigned telling;		/* notices under way or waiting */
+	LIST_HEAD(calls, call) calls;	/* on a pool */
 };
 
 /* fuse_ll.c */
@@ -104,7 +105,9 @@ struct call {
 
 	struct fuse_ctx ctx;	/* set by call_run */
 	char *own;		/* owned: copies of the above, while it waits */
-	bool answered;		/* guarded by m->lock */
+	/* Guarded by m->lock: */
+	bool answered;
+	LIST_ENTRY(call) link;	/* on a pool */
 };
 void call_run(struct call *c);
 /** call_may_answer(c): to be asked, once, before the answer to an interruptible
@@ -112,6 +115,9 @@ void call_run(struct call *c);
 bool call_may_answer(struct call *c);
 /** call_errno(r): what the kernel is told. */
 int call_errno(int r);
+/** call_holds(m, dir): with m->lock held: a request on a pool has not been
+ * answered, for which the kernel may have that directory locked. */
+bool call_holds(const struct fuse_mount *m, fuse_ino_t dir);
 
 /* Replies; each answers the request. */
 /** reply_entry(c, a): NULL: there is no such name. */

@@ -99,6 +99,7 @@ fuse_mount_new(struct vfs *v, const char *mountpoint,
 	if (o->writable)
 		m->opts.default_permissions = true;
 	LIST_INIT(&m->handles);
+	LIST_INIT(&m->calls);
 	fuse_set_log_func(lib_log);
 	m->mountpoint = strdup(mountpoint);
 	if (m->mountpoint == NULL) {
