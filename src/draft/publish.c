@@ -222,6 +222,9 @@ emit(struct draft *d, int64_t time, const struct plan *plan)
 	r = emit_all(&em);
 	if (r == 0)
 		r = make_manifest(&em, &manifest);
+	/* Another host may have taken away what is thought to be there. */
+	if (r == 0 && d->all->opts.claim != NULL)
+		r = claim_check(d->all->opts.claim);
 	if (r == 0)
 		r = put_manifest(&em, manifest);
 	else

@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/lock.h"
 #include "base/log.h"
+#include "base/str.h"
 #include "repo/claim_lock.h"
 #include "repo/claim_marker.h"
 
@@ -21,6 +22,7 @@
 struct claim {
 	char *name;		/* owned */
 	char *generation;	/* owned */
+	struct store *store;	/* borrowed; NULL: a directory */
 	int run_fd;		/* owned: the lock of this host */
 	int own_fd;		/* owned: that of the directory, or -1 */
 	int pbs_fd;		/* owned: Proxmox Backup's, or -1 */
@@ -171,8 +173,25 @@ claim_take(struct store *s, const struct claim_opts *o, struct claim **ret)
 		claim_free(c);
 		return r;
 	}
+	c->store = o->base == NULL ? s : NULL;
 	*ret = c;
 	return 0;
+}
+
+int
+claim_check(struct claim *c)
+{
+	_cleanup_free_ char *now = NULL;
+	int r;
+
+	if (c->store == NULL)
+		return 0;
+	r = claim_marker_take(c->store, c->name, false, &now);
+	if (r < 0 || streq(now, c->generation))
+		return r;
+	log_err("%s: somebody else has had it since it was mounted\n"
+		"hint: mount it again", c->name);
+	return -EUSERS;
 }
 
 const char *

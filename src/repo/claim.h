@@ -35,6 +35,9 @@ struct claim_opts {
  * marker gets one.  s is borrowed.
  */
 int claim_take(struct store *s, const struct claim_opts *o, struct claim **ret);
+/** claim_check(c): before what one relies on from now on is made visible: that
+ * no other host has taken the bucket over since: -EUSERS, with a message. */
+int claim_check(struct claim *c);
 /** claim_generation(c): a text that changes when the bucket had another owner
  * in between; "dir" for a directory. */
 const char *claim_generation(const struct claim *c);

@@ -174,6 +174,31 @@ a_large_marker_is_nobodys(void **state)
 	store_free(s);
 }
 
+/* Another host takes it over while this one goes on. */
+static void
+who_was_taken_over_learns_it(void **state)
+{
+	struct claim_opts o = opts();
+	struct store *s = bucket();
+	struct claim *c, *again;
+
+	(void)state;
+	assert_int_equal(claim_take(s, &o, &c), 0);
+	assert_int_equal(claim_check(c), 0);
+	put_marker(s, "{\"hostname\":\"other-host\"}");
+	assert_int_equal(claim_check(c), -EUSERS);
+	/* It comes back, and nobody knows what was done meanwhile. */
+	sleep(1);	/* a store's clock counts seconds */
+	o.takeover = true;
+	o.identity = "s3://b/d on another host";
+	assert_int_equal(claim_take(s, &o, &again), 0);
+	assert_int_equal(claim_check(again), 0);
+	assert_int_equal(claim_check(c), -EUSERS);
+	claim_free(again);
+	claim_free(c);
+	store_free(s);
+}
+
 static void
 the_generation_tells_of_another_owner(void **state)
 {
@@ -476,6 +501,7 @@ main(void)
 	    TEST(a_bucket_gets_a_marker),
 	    TEST(another_hosts_marker_is_refused),
 	    TEST(a_large_marker_is_nobodys),
+	    TEST(who_was_taken_over_learns_it),
 	    TEST(the_generation_tells_of_another_owner),
 	    TEST(hosts_are_the_same_by_short_name),
 	    TEST(one_writes_at_a_time),
