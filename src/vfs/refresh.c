@@ -8,6 +8,37 @@
 #include "vfs/node.h"
 #include "vfs/vfs_priv.h"
 
+static struct vfs_listener
+begin_telling(struct vfs *v)
+{
+	LOCK(&v->lock);
+
+	v->telling++;
+	return v->listener;
+}
+
+static void
+end_telling(struct vfs *v)
+{
+	LOCK(&v->lock);
+
+	if (--v->telling == 0)
+		pthread_cond_broadcast(&v->told);
+}
+
+/* Of a name, of an inode, or of both. */
+static void
+tell(struct vfs *v, uint64_t dir, const char *name, uint64_t ino)
+{
+	const struct vfs_listener l = begin_telling(v);
+
+	if (name != NULL && l.entry != NULL)
+		l.entry(l.arg, vfs_number(v, dir), name);
+	if (ino != 0 && l.inode != NULL)
+		l.inode(l.arg, vfs_number(v, ino));
+	end_telling(v);
+}
+
 /*
  * What differs between two hierarchies.  Both have their children sorted, so
  * directories are compared like merging lists.
@@ -15,16 +46,13 @@
 static void
 tell_entry(struct vfs *v, const struct node *parent, const char *name)
 {
-	if (v->listener.entry != NULL)
-		v->listener.entry(v->listener.arg,
-		    vfs_number(v, parent->ino), name);
+	tell(v, parent->ino, name, 0);
 }
 
 static void
 tell_inode(struct vfs *v, const struct node *n)
 {
-	if (v->listener.inode != NULL)
-		v->listener.inode(v->listener.arg, vfs_number(v, n->ino));
+	tell(v, 0, NULL, n->ino);
 }
 
 /* Whether names of the directory differ, or what they name; tells each. */
@@ -138,10 +166,7 @@ vfs_renew(struct vfs *v)
 void
 vfs_parted(struct vfs *v, uint64_t dir, const char *name, uint64_t ino)
 {
-	if (v->listener.entry != NULL)
-		v->listener.entry(v->listener.arg, vfs_number(v, dir), name);
-	if (v->listener.inode != NULL)
-		v->listener.inode(v->listener.arg, vfs_number(v, ino));
+	tell(v, dir, name, ino);
 }
 
 int

@@ -147,9 +147,12 @@ vfs_new(struct repo *r, const struct vfs_opts *o, struct vfs **ret)
 	e = -pthread_mutex_init(&v->lock, NULL);
 	if (e < 0)
 		goto err_v;
-	e = -pthread_mutex_init(&v->renew, NULL);
+	e = cond_init(&v->told);
 	if (e < 0)
 		goto err_lock;
+	e = -pthread_mutex_init(&v->renew, NULL);
+	if (e < 0)
+		goto err_told;
 	e = -pthread_mutex_init(&v->refresh, NULL);
 	if (e < 0)
 		goto err_renew;
@@ -201,6 +204,8 @@ err_refresh:
 	pthread_mutex_destroy(&v->refresh);
 err_renew:
 	pthread_mutex_destroy(&v->renew);
+err_told:
+	pthread_cond_destroy(&v->told);
 err_lock:
 	pthread_mutex_destroy(&v->lock);
 err_v:
@@ -241,6 +246,7 @@ vfs_free(struct vfs *v)
 	nodes_unref(v->nodes);
 	pthread_mutex_destroy(&v->refresh);
 	pthread_mutex_destroy(&v->renew);
+	pthread_cond_destroy(&v->told);
 	pthread_mutex_destroy(&v->lock);
 	free(v->owner);
 	free(v->disk);
@@ -281,5 +287,9 @@ vfs_statfs(struct vfs *v, struct vfs_statfs *ret)
 void
 vfs_listen(struct vfs *v, const struct vfs_listener *l)
 {
+	LOCK(&v->lock);
+
 	v->listener = *l;
+	while (v->telling > 0)
+		pthread_cond_wait(&v->told, &v->lock);
 }

@@ -264,7 +264,8 @@ struct vfs_listener {
 	void (*inode)(void *arg, uint64_t ino);
 	void *arg;
 };
-/** vfs_listen(v, l): before the first call that could tell something. */
+/** vfs_listen(v, l): before the first call that could tell something, and with
+ * an empty one in the end: nobody is in the old one after this. */
 void vfs_listen(struct vfs *v, const struct vfs_listener *l);
 /** vfs_refresh(v): repo_refresh, then tells the listener what changed. */
 int vfs_refresh(struct vfs *v);

@@ -47,15 +47,17 @@ struct vfs {
 		vfs_generate_fn *fn;
 		void *arg;
 	} gens[GEN_NAMES];
-	struct vfs_listener listener;
 	/* Open snapshots may have become views of other finished ones than
 	 * whatever the kernel has pages of. */
 	atomic_bool replaced;
 	pthread_mutex_t refresh;	/* one at a time; guards no data */
 	pthread_mutex_t renew;		/* so is building nodes */
+	pthread_cond_t told;		/* nobody is telling */
 	pthread_mutex_t lock;		/* guards what follows; for moments */
 	struct nodes *nodes;		/* shared */
 	struct vfs_refreshes refreshes;
+	struct vfs_listener listener;
+	unsigned telling;		/* threads that are in it */
 	LIST_HEAD(, notes) notes;	/* that are open, and their refs */
 };
 
