@@ -144,20 +144,39 @@ is_newer(const struct durable *m, const struct inode *i)
 	return i->content != NULL && content_mark(i->content) > m->seq;
 }
 
+/* The same, of what such a gap is now: a file that goes on being written need
+ * not be synced for each of them. */
+static bool
+is_gap_newer(const struct durable *m, const struct inode *i,
+    const uint64_t gap[2])
+{
+	uint64_t off = gap[0], end = gap[0] + gap[1];
+	struct piece p;
+
+	for (; i->content != NULL && off < end; off = p.off + p.len) {
+		if (content_at(i->content, off, &p) < 0)
+			return is_newer(m, i);
+		if (p.seq > m->seq)
+			return true;
+	}
+	return false;
+}
+
 /* i->data is held, so that gaps stay gaps. */
 static int
 punch_some(struct durable *m, struct inode *i, struct stage_file *f,
     uint64_t *pos, uint64_t end)
 {
 	uint64_t gaps[GAPS][2];
-	bool newer;
+	bool newer = false;
 	size_t n, k;
 	int r = 0;
 
 	{
 		LOCK(&m->d->lock);
 		n = find_gaps(i, pos, end, gaps);
-		newer = is_newer(m, i);
+		for (k = 0; k < n; k++)
+			newer = newer || is_gap_newer(m, i, gaps[k]);
 	}
 	if (newer)
 		r = make_durable(m, m->d);
