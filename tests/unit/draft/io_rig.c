@@ -503,3 +503,13 @@ io_noise(void *p, size_t len, uint64_t seed)
 		out[k] = word[k % 8];
 	}
 }
+
+void
+io_reopen(struct io_rig *g, struct draft_file **f, uint64_t *ino,
+    const char *path)
+{
+	io_close(g, *f, *ino);
+	io_rig_close(g);
+	io_rig_open(g);
+	*f = io_open(g, path, O_RDWR, ino);
+}

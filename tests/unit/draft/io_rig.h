@@ -76,5 +76,8 @@ void io_write_all(struct draft_file *f, const void *p, uint64_t off,
 
 /** io_noise(p, len, seed): bytes that do not compress and have cuts. */
 void io_noise(void *p, size_t len, uint64_t seed);
+/* Closes it, mounts anew, and opens it again. */
+void io_reopen(struct io_rig *g, struct draft_file **f, uint64_t *ino,
+    const char *path);
 
 #endif

@@ -45,16 +45,6 @@ await_staged(struct io_rig *g, uint64_t max)
 	}
 }
 
-static void
-reopen(struct io_rig *g, struct draft_file **f, uint64_t *ino,
-    const char *path)
-{
-	io_close(g, *f, *ino);
-	io_rig_close(g);
-	io_rig_open(g);
-	*f = io_open(g, path, O_RDWR, ino);
-}
-
 static int
 set_size(struct io_rig *g, uint64_t ino, uint64_t size)
 {
@@ -323,9 +313,9 @@ test_chunks_last_before_they_are_named(void **state)
 	assert_int_equal(uploaded(&g), 0);
 	assert_true(io_rig_staged(&g) > 300000);
 	/* As after a crash that took the chunk. */
-	reopen(&g, &f, &ino, "tree/a");
+	io_reopen(&g, &f, &ino, "tree/a");
 	io_rig_drop_chunks(&g);
-	reopen(&g, &f, &ino, "tree/a");
+	io_reopen(&g, &f, &ino, "tree/a");
 	io_expect(f, p, 0, 300000);
 	fail_syncs(&g, 0);
 	assert_int_equal(draft_fsync(g.d, ino), 0);
@@ -368,7 +358,7 @@ test_full_and_store_away(void **state)
 	io_expect(f, p, 0, off);
 	assert_int_equal(draft_publish(g.d, IO_RIG_T), -EIO);
 	/* It is remembered. */
-	reopen(&g, &f, &ino, "tree/a");
+	io_reopen(&g, &f, &ino, "tree/a");
 	assert_int_equal(read_error(f, off + 5), -EIO);
 	assert_int_equal(draft_flush(f), -EIO);
 	/* The store is back: writing waits for room, and all is well. */
@@ -578,7 +568,7 @@ test_staging_file_gone(void **state)
 	assert_int_equal(read_error(f, 150000), -EIO);
 	/* Writing behind it does not make zeros of it. */
 	io_write_all(f, p, 190000, 10000);
-	reopen(&g, &f, &ino, "tree/a");
+	io_reopen(&g, &f, &ino, "tree/a");
 	assert_int_equal(read_error(f, 150000), -EIO);
 	io_expect(f, p, 190000, 10000);
 	io_write_all(f, p + 150000, 150000, 40000);
@@ -614,7 +604,7 @@ test_chunks_gone(void **state)
 	io_write_all(f, p, 0, 200000);
 	assert_int_equal(draft_fsync(g.d, ino), 0);
 	await_staged(&g, STAGING_FILE_COST);
-	reopen(&g, &f, &ino, "tree/a");
+	io_reopen(&g, &f, &ino, "tree/a");
 	io_expect(f, p, 0, 200000);
 	assert_int_equal(io_rig_staged(&g), 0);
 	io_close(&g, f, ino);
@@ -698,103 +688,6 @@ test_open_over_publishing(void **state)
 	io_rig_end(&g);
 }
 
-static void
-test_arguments(void **state)
-{
-	struct draft_file *f, *ro;
-	struct io_rig g;
-	uint64_t ino, pos;
-	uint8_t b = 1;
-	size_t n;
-
-	(void)state;
-	io_rig_begin(&g);
-	io_rig_open(&g);
-	f = io_open(&g, "tree/a", O_WRONLY | O_CREAT, &ino);
-	ro = io_open(&g, "tree/a", O_RDONLY, &ino);
-	assert_int_equal(io_read_at(f, &b, 0, 1, &n), -EBADF);
-	assert_int_equal(draft_write(ro, &b, 1, 0, 0), -EBADF);
-	assert_int_equal(draft_fallocate(ro, 0, 0, 1, 0), -EBADF);
-	assert_int_equal(draft_write(f, &b, 1, (uint64_t)INT64_MAX, 0),
-	    -EFBIG);
-	assert_int_equal(draft_write(f, &b, 0, 5, 0), 0);
-	assert_int_equal(draft_fallocate(f, 0, INT64_MAX, 1, 0), -EFBIG);
-	assert_int_equal(draft_fallocate(f, 0, 0, 0, 0), -EINVAL);
-	assert_int_equal(draft_fallocate(f, FALLOC_FL_COLLAPSE_RANGE, 0, 4096,
-	    0), -EOPNOTSUPP);
-	assert_int_equal(draft_flush(f), 0);
-	assert_int_equal(draft_seek(f, 0, SEEK_DATA, &pos), -ENXIO);
-	assert_int_equal(draft_seek(f, 0, SEEK_CUR, &pos), -EINVAL);
-	assert_int_equal(draft_write(f, &b, 1, 100000, 0), 0);
-	assert_int_equal(draft_seek(f, 0, SEEK_DATA, &pos), 0);
-	assert_int_equal(pos, 100000);
-	assert_int_equal(draft_seek(f, 100000, SEEK_HOLE, &pos), 0);
-	assert_int_equal(pos, 100001);
-	assert_int_equal(draft_seek(f, 100001, SEEK_HOLE, &pos), -ENXIO);
-	assert_int_equal(io_read_at(ro, &b, 100001, 1, &n), 0);
-	assert_int_equal(n, 0);
-	assert_int_equal(draft_fsync(g.d, 12345), -ESTALE);
-	io_close(&g, f, ino);
-	io_close(&g, ro, ino);
-	f = io_open(&g, "tree/a", O_RDWR | O_TRUNC, &ino);
-	assert_int_equal(io_read_at(f, &b, 0, 1, &n), 0);
-	assert_int_equal(n, 0);
-	io_close(&g, f, ino);
-	io_rig_end(&g);
-}
-
-static void
-test_set_id_bits_go(void **state)
-{
-	const struct draft_change c = {.set = DRAFT_SET_MODE, .mode = 06755};
-	struct draft_file *f;
-	struct io_rig g;
-	struct stat st;
-	uint64_t ino;
-
-	(void)state;
-	io_rig_begin(&g);
-	io_rig_open(&g);
-	f = io_open(&g, "tree/a", O_RDWR | O_CREAT, &ino);
-	assert_int_equal(draft_setattr(g.d, ino, &c, 0, &st), 0);
-	assert_int_equal(st.st_mode & 07777, 06755);
-	io_write_all(f, "x", 0, 1);
-	assert_int_equal(draft_getattr(g.d, ino, 0, &st), 0);
-	assert_int_equal(st.st_mode & 07777, 0755);
-	reopen(&g, &f, &ino, "tree/a");
-	assert_int_equal(draft_getattr(g.d, ino, 0, &st), 0);
-	assert_int_equal(st.st_mode & 07777, 0755);
-	io_close(&g, f, ino);
-	io_rig_end(&g);
-}
-
-/* Time and size survive with one record for each write. */
-static void
-test_times_survive(void **state)
-{
-	struct draft_file *f;
-	struct stat a, b;
-	struct io_rig g;
-	uint64_t ino;
-
-	(void)state;
-	io_rig_begin(&g);
-	io_rig_open(&g);
-	f = io_open(&g, "tree/a", O_RDWR | O_CREAT, &ino);
-	io_write_all(f, "abc", 0, 3);
-	usleep(2000);
-	io_write_all(f, "abc", 30, 3);
-	assert_int_equal(draft_getattr(g.d, ino, 0, &a), 0);
-	reopen(&g, &f, &ino, "tree/a");
-	assert_int_equal(draft_getattr(g.d, ino, 0, &b), 0);
-	assert_int_equal(a.st_size, b.st_size);
-	assert_int_equal(a.st_mtim.tv_sec, b.st_mtim.tv_sec);
-	assert_int_equal(a.st_mtim.tv_nsec, b.st_mtim.tv_nsec);
-	assert_int_equal(a.st_ctim.tv_nsec, b.st_ctim.tv_nsec);
-	io_close(&g, f, ino);
-	io_rig_end(&g);
-}
-
 /* Uploads under way when a snapshot is made are waited for, and what is written
  * while one is under way is not lost by it. */
 static void
@@ -822,7 +715,7 @@ test_write_during_upload(void **state)
 	io_expect(f, p, 0, 2 * SLOT + 5000);
 	assert_int_equal(draft_publish(g.d, IO_RIG_T), 0);
 	io_expect(f, p, 0, 2 * SLOT + 5000);
-	reopen(&g, &f, &ino, "disk.img");
+	io_reopen(&g, &f, &ino, "disk.img");
 	io_expect(f, p, 0, 2 * SLOT + 5000);
 	io_close(&g, f, ino);
 	io_rig_end(&g);
@@ -879,7 +772,7 @@ test_directory_is_claimed(void **state)
 	assert_true(may_collect(&g));
 	assert_int_equal(draft_fsync(g.d, ino), 0);
 	assert_false(may_collect(&g));
-	reopen(&g, &f, &ino, "tree/a");
+	io_reopen(&g, &f, &ino, "tree/a");
 	usleep(50000);
 	assert_false(may_collect(&g));
 	io_expect(f, p, 0, 200000);
@@ -926,9 +819,6 @@ main(void)
 		cmocka_unit_test(test_chunks_gone),
 		cmocka_unit_test(test_overwriting_fetches_nothing),
 		cmocka_unit_test(test_open_over_publishing),
-		cmocka_unit_test(test_arguments),
-		cmocka_unit_test(test_set_id_bits_go),
-		cmocka_unit_test(test_times_survive),
 		cmocka_unit_test(test_write_during_upload),
 		cmocka_unit_test(test_directory_is_claimed),
 	};
