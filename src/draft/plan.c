@@ -18,8 +18,12 @@
 #include "draft/walk.h"
 #include "pbs/blob.h"
 #include "pbs/index.h"
+#include "pbs/manifest.h"
 #include "pbs/pxar_writer.h"
 #include "repo/stream_writer.h"
+
+/* What a file takes in a manifest beside its name. */
+#define MANIFEST_FILE 220
 
 /* Who has a thousand files that cannot be published wants to know of some. */
 #define MESSAGES_MAX 20
@@ -30,6 +34,8 @@ struct planner {
 	int err;		/* the first */
 	unsigned problems;
 	uint64_t stream;	/* bytes of the archive that the walk is in */
+	size_t files;		/* of the snapshot */
+	size_t manifest;	/* bytes of it, or somewhat more */
 };
 
 void
@@ -97,6 +103,16 @@ add_top(struct plan *p, const struct plan_top *t)
 	}
 	p->tops[p->n_tops++] = *t;
 	return 0;
+}
+
+/* A manifest that is too large to be read is found out last otherwise. */
+static void
+count_top(struct planner *pl, const struct plan_top *t)
+{
+	const size_t n = t->kind == ARCHIVE_MPXAR ? 2 : 1;
+
+	pl->files += n;
+	pl->manifest += n * (MANIFEST_FILE + strlen(t->server));
 }
 
 static void
@@ -244,6 +260,8 @@ plan_entry(struct planner *pl, const struct walk_entry *e,
 		}
 		if (r == 0)
 			r = add_top(pl->p, t);
+		if (r == 0)
+			count_top(pl, t);
 	}
 	if (r == 0 && S_ISREG(e->e.mode))
 		r = plan_file(pl, e, t);
@@ -263,6 +281,14 @@ finish(struct planner *pl)
 		publish_log(pl->d, "%s: cannot publish: there is nothing in it",
 		    str_get(&title));
 		return -ENODATA;
+	}
+	if (pl->files > MANIFEST_FILES_MAX ||
+	    pl->manifest > MANIFEST_CONTENT_MAX) {
+		publish_log(pl->d, "%s: cannot publish: %zu files and "
+		    "directories at the top are more than a manifest can list\n"
+		    "hint: move them into a directory", str_get(&title),
+		    pl->p->n_tops);
+		return pl->err < 0 ? pl->err : -EILSEQ;
 	}
 	runs_finish(pl->p->runs);
 	return pl->err;

@@ -20,6 +20,8 @@ struct enc_key;
 /* As much as the server lets a client upload; decoded, in memory, JSON takes
  * many times its size. */
 #define MANIFEST_CONTENT_MAX (16u << 20)
+/* As many it can list at most, if their names leave room. */
+#define MANIFEST_FILES_MAX 52000
 
 enum crypt_mode { CRYPT_NONE, CRYPT_SIGN, CRYPT_ENCRYPT };
 

@@ -209,6 +209,25 @@ test_kinds_stay(void **state)
 	rig_end(&g);
 }
 
+/* They are listed in one object. */
+static void
+test_many(void **state)
+{
+	const uint32_t n = 26001;
+	char name[32];
+	struct rig g;
+
+	(void)state;
+	rig_begin(&g, false);
+	rig_open(&g);
+	for (uint32_t i = 0; i < n; i++) {
+		snprintf(name, sizeof(name), "d%u", i);
+		fs_mkdir(&g, name);
+	}
+	refused(&g, -EILSEQ, "26001 files and directories at the top");
+	rig_end(&g);
+}
+
 /* What the state directory has lost is not published as if it were whole. */
 static void
 test_lost(void **state)
@@ -534,6 +553,7 @@ main(void)
 		cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_times),
 		cmocka_unit_test(test_kinds_stay),
+		cmocka_unit_test(test_many),
 		cmocka_unit_test(test_lost),
 		cmocka_unit_test(test_damaged_dir),
 		cmocka_unit_test(test_meanwhile),
