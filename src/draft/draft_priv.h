@@ -427,6 +427,10 @@ void inode_bury(struct draft *d, uint64_t ino, uint64_t staged);
  * spill_resume. */
 void spill_suspend(struct draft *d);
 void spill_resume(struct draft *d);
+/** spill_keep_out(ds), spill_let_in(ds): in between no journal is synced and no
+ * staging file removed by the spill. */
+void spill_keep_out(struct drafts *ds);
+void spill_let_in(struct drafts *ds);
 /** spill_inode(d, i): all of its content into the store, and that into the
  * journal: fsync=store. */
 int spill_inode(struct draft *d, struct inode *i);

@@ -312,6 +312,26 @@ let_go(struct draft *d)
 	}
 }
 
+/* What is left of it afterwards is a view of nothing. */
+static int
+close_draft(struct draft *d, struct base *none)
+{
+	int r;
+	LOCK(&d->lock);
+
+	if (d->changed || d->unsettled || is_open(d))
+		return -EBUSY;
+	d->removed = true;
+	let_go(d);
+	r = draft_set_base(d, none);
+	journal_close(d->journal);
+	d->journal = NULL;
+	if (d->dir >= 0)
+		close(d->dir);
+	d->dir = -1;
+	return r;
+}
+
 static int
 remove_draft(struct draft *d)
 {
@@ -322,22 +342,10 @@ remove_draft(struct draft *d)
 	r = base_open(d->all->repo, NULL, &none);
 	if (r < 0)
 		return r;
-	{
-		LOCK(&d->lock);
-		if (d->changed || d->unsettled || is_open(d)) {
-			base_unref(none);
-			return -EBUSY;
-		}
-		d->removed = true;
-		let_go(d);
-		r = draft_set_base(d, none);
-		base_unref(none);
-		journal_close(d->journal);
-		d->journal = NULL;
-		if (d->dir >= 0)
-			close(d->dir);
-		d->dir = -1;
-	}
+	spill_keep_out(d->all);
+	r = close_draft(d, none);
+	spill_let_in(d->all);
+	base_unref(none);
 	(void)snprintf(path, sizeof(path), "open/%05x", d->slot);
 	return r < 0 ? r : io_remove_tree(d->all->dir, path);
 }

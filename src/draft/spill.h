@@ -150,6 +150,8 @@ struct spill {
 	LIST_HEAD(, spill_request) requests;
 	uint64_t litter_since;	/* ms: the oldest range or grave; 0 */
 	bool asking;		/* a thread is at it */
+	bool cleaning;		/* so is the spill's */
+	unsigned kept_out;	/* of cleaning */
 
 	/* The thread's own: */
 	bool running;

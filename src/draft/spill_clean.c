@@ -230,7 +230,8 @@ remove_file(struct draft *d, uint64_t ino, uint64_t *room)
 {
 	int r;
 
-	r = staging_remove(d->dir, ino);
+	/* Those of a group that was removed went with it. */
+	r = d->dir >= 0 ? staging_remove(d->dir, ino) : 0;
 	if (r == 0)
 		*room += STAGING_FILE_COST;
 	else if (r != -ENOENT)
@@ -331,6 +332,26 @@ take_graves(struct spill *s, struct spill_grave **v)
 }
 
 void
+spill_keep_out(struct drafts *ds)
+{
+	struct spill *s = ds->spill;
+
+	LOCK(&s->lock);
+	s->kept_out++;
+	while (s->cleaning)
+		pthread_cond_wait(&s->cond, &s->lock);
+}
+
+void
+spill_let_in(struct drafts *ds)
+{
+	struct spill *s = ds->spill;
+
+	LOCK(&s->lock);
+	s->kept_out--;
+}
+
+void
 spill_clean(struct spill *s)
 {
 	struct spill_ranges ranges = STAILQ_HEAD_INITIALIZER(ranges);
@@ -341,8 +362,9 @@ spill_clean(struct spill *s)
 
 	{
 		LOCK(&s->lock);
-		if (s->litter_since == 0)
+		if (s->litter_since == 0 || s->kept_out > 0)
 			return;
+		s->cleaning = true;
 		s->litter_since = 0;
 		STAILQ_CONCAT(&ranges, &s->ranges);
 	}
@@ -356,4 +378,7 @@ spill_clean(struct spill *s)
 		for (k = 0; k < n; k++)
 			bury(s, &m, graves[k]);
 	}
+	LOCK(&s->lock);
+	s->cleaning = false;
+	pthread_cond_broadcast(&s->cond);
 }

@@ -2,6 +2,7 @@
 #include "pub_rig.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -117,12 +118,61 @@ test_end_waits_for_the_idle_one(void **state)
 	free(p);
 }
 
+static uint64_t
+staged(struct rig *g)
+{
+	struct drafts_stats st;
+
+	drafts_stats(g->ds, &st);
+	return st.staged;
+}
+
+/* A group goes while what its snapshot left behind is being cleaned up, and
+ * its room comes back. */
+static void
+test_group_goes_at_once(void **state)
+{
+	uint8_t *p = malloc(MIB);
+	unsigned k, n, ms;
+	char path[32];
+	struct rig g;
+
+	(void)state;
+	assert_non_null(p);
+	rig_noise(p, MIB, 7);
+	rig_begin(&g, false);
+	rig_open(&g);
+	for (k = 0; k < 8; k++) {
+		fs_mkdir(&g, "root");
+		for (n = 0; n < 50; n++) {
+			snprintf(path, sizeof(path), "root/f%u", n);
+			fs_write(&g, path, p + n, 10000);
+		}
+		assert_int_equal(draft_publish(g.d, RIG_T + k), 0);
+		usleep(490000 + 5000 * k);
+		assert_int_equal(drafts_remove(g.ds, &g.group), 0);
+		for (ms = 0; staged(&g) > 0 && ms < 10000; ms += 10)
+			usleep(10000);
+		assert_int_equal(staged(&g), 0);
+		/* The store still has it: it is a view of that again. */
+		assert_int_equal(drafts_get(g.ds, &g.group, &g.d), 0);
+		for (n = 0; n < 50; n++) {
+			snprintf(path, sizeof(path), "root/f%u", n);
+			fs_unlink(&g, path);
+		}
+		fs_rmdir(&g, "root");
+	}
+	rig_end(&g);
+	free(p);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_outcome_is_asked_for),
 		cmocka_unit_test(test_end_waits_for_the_idle_one),
+		cmocka_unit_test(test_group_goes_at_once),
 	};
 
 	log_set_level(LOG_LVL_ERR);
