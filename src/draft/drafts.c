@@ -474,6 +474,34 @@ drafts_stats(struct drafts *ds, struct drafts_stats *ret)
 	drafts_each(ds, add_state, ret);
 }
 
+/* As after any unmounting, what was written is on the disk. */
+static int
+sync_all(struct drafts *ds)
+{
+	_cleanup_free_ struct draft **all = NULL;
+	size_t i, n = copy_list(ds, &all);
+	struct drafts_stats s;
+	struct journal *j;
+	int r = 0;
+
+	drafts_stats(ds, &s);
+	if (s.changed == 0)
+		return 0;
+	if (syncfs(ds->dir) < 0) {
+		r = -errno;
+		log_err("state directory: cannot sync it: %s", strerror(-r));
+	}
+	for (i = 0; r == 0 && i < n; i++) {
+		{
+			LOCK(&all[i]->lock);
+			j = all[i]->changed ? all[i]->journal : NULL;
+		}
+		if (j != NULL)
+			r = journal_seal(j);
+	}
+	return r;
+}
+
 int
 drafts_finish(struct drafts *ds)
 {
@@ -492,5 +520,5 @@ drafts_finish(struct drafts *ds)
 		if (r < 0 && r != -ENODATA && first == 0)
 			first = r;
 	}
-	return first;
+	return first != 0 ? first : sync_all(ds);
 }

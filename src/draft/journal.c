@@ -625,6 +625,40 @@ journal_open(int dir, const char *name, journal_replay_fn *fn, void *arg,
 	return 0;
 }
 
+/* Busy; lock held, but not while it writes. */
+static int
+mark_durable(struct journal *j)
+{
+	uint8_t b[JOURNAL_HEADER_LEN];
+	int r;
+
+	journal_header(b, j->salt, j->synced_end);
+	pthread_mutex_unlock(&j->lock);
+	r = write_at(j->fd, b, sizeof(b), 0);
+	if (r == 0 && fdatasync(j->fd) < 0)
+		r = -errno;
+	pthread_mutex_lock(&j->lock);
+	return r < 0 ? fail(j, "sync", r) : 0;
+}
+
+int
+journal_seal(struct journal *j)
+{
+	int r = journal_sync(j, 0);
+
+	if (r < 0)
+		return r;
+	LOCK(&j->lock);
+	while (j->busy)
+		cond_wait_until(&j->idle, &j->lock, 0);
+	if (j->failed)
+		return -EIO;
+	j->busy = true;
+	r = mark_durable(j);
+	become_idle(j);
+	return r;
+}
+
 void
 journal_close(struct journal *j)
 {

@@ -31,6 +31,9 @@ typedef int journal_replay_fn(void *arg, const void *p, size_t len);
  */
 int journal_open(int dir, const char *name, journal_replay_fn *fn, void *arg,
     struct journal **ret);
+/** journal_seal(j): journal_sync of all, and the header says so: whatever is
+ * missing of it later is damage and not a crash's. */
+int journal_seal(struct journal *j);
 /** journal_close(j): writes what was added, without syncing.  NULL is fine. */
 void journal_close(struct journal *j);
 

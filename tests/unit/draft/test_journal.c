@@ -411,6 +411,39 @@ lost_before_the_last(void **state)
 	scratch_end(&s);
 }
 
+/* What was sealed no crash can take back. */
+static void
+damage_after_a_clean_end(void **state)
+{
+	struct scratch_dir s;
+	struct journal *j;
+	struct buf *b;
+
+	(void)state;
+	scratch_begin(&s);
+	j = opened(&s, "");
+	add(j, "one");
+	add(j, "two");
+	assert_int_equal(journal_seal(j), 0);
+	assert_int_equal(journal_seal(j), 0);
+	journal_close(j);
+	j = opened(&s, "one,two");
+	add(j, "three");
+	journal_close(j);
+	assert_int_equal(io_read_file(s.fd, "journal", MIB, &b), 0);
+	/* What came later may be torn. */
+	b->data[b->len - 1] ^= 1;
+	put_file(&s, b->data, b->len);
+	j = opened(&s, "one,two");
+	assert_int_equal(journal_seal(j), 0);
+	journal_close(j);
+	b->data[JOURNAL_HEADER_LEN + JOURNAL_FRAME_LEN] ^= 1;
+	put_file(&s, b->data, b->len);
+	assert_int_equal(open_seen(&s, "", &j), -EBADMSG);
+	buf_unref(b);
+	scratch_end(&s);
+}
+
 /* What another process wrote and nobody synced is no safer for having been
  * read. */
 static void
@@ -648,6 +681,7 @@ main(void)
 	    cmocka_unit_test(frames_of_another),
 	    cmocka_unit_test(every_bit_of_it),
 	    cmocka_unit_test(lost_before_the_last),
+	    cmocka_unit_test(damage_after_a_clean_end),
 	    cmocka_unit_test(lost_before_a_reopening),
 	    cmocka_unit_test(damage_in_a_rewritten_one),
 	    cmocka_unit_test(of_a_later_version),
