@@ -69,7 +69,7 @@ struct options {
 	/* writing */
 	char *owner;
 	uint64_t staging_size, staging_floor, upload_memory, uploads;
-	uint64_t snapshot_idle;			/* ms */
+	uint64_t staging_timeout, snapshot_idle;	/* ms */
 	uint64_t fsync, archive;		/* enum option_fsync, _archive */
 	uint64_t kill_journal;
 	bool takeover;

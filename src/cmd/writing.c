@@ -62,6 +62,7 @@ open_drafts(struct writing *w, const char *dir, const char *identity)
 	    .claim = w->s->claim,
 	    .staging = o->staging_size,
 	    .floor = o->staging_floor,
+	    .timeout_ms = (unsigned)o->staging_timeout,
 	    .idle_s = (unsigned)((o->snapshot_idle + 999) / 1000),
 	    .archive = o->archive == OPTION_ARCHIVE_PXAR ? 1 : 2,
 	    .fsync_store = o->fsync == OPTION_FSYNC_S3,
