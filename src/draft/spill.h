@@ -164,13 +164,18 @@ struct spill {
 	bool asks;		/* an outcome is to be asked for */
 	uint8_t *scratch;	/* owned: SPILL_CHUNK_MAX */
 	struct pack_walk *walk;	/* owned, or NULL */
-	uint64_t walk_at;	/* ms: not before */
+	uint64_t walk_at[2];	/* ms: not before; [1] where it is urgent */
 };
 
 /* spill_item.c */
 /** spill_item_get(s, d, ino): made if need be; NULL without memory. */
 struct spill_item *spill_item_get(struct spill *s, struct draft *d,
     uint64_t ino);
+/** spill_item_look(s, item): it is to be looked at again. */
+void spill_item_look(struct spill *s, struct spill_item *item);
+/** spill_item_pass(s, item): nothing can be done about it now, and it must not
+ * keep others from being looked at. */
+void spill_item_pass(struct spill *s, struct spill_item *item);
 /** spill_item_move(item, q), spill_item_free(s, item): the lock is held. */
 void spill_item_move(struct spill_item *item, struct spill_queue *q);
 void spill_item_free(struct spill *s, struct spill_item *item);
@@ -186,6 +191,11 @@ bool spill_has_room(const struct spill *s);
 
 /* spill_work.c: of the thread, as all that follows. */
 void spill_work(struct spill *s);
+/** spill_item_over(s, item, i, when): nothing of i, which may be NULL, was left
+ * to upload at that last write: true if the item is gone.  A staging file that
+ * nobody needs goes, too. */
+bool spill_item_over(struct spill *s, struct spill_item *item, struct inode *i,
+    uint64_t when);
 /** spill_end_requests(s): those whose upload has failed, or all at the end. */
 void spill_end_requests(struct spill *s);
 

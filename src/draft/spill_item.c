@@ -89,6 +89,21 @@ draft_get(struct spill *s, struct draft *d)
 	return sd;
 }
 
+void
+spill_item_look(struct spill *s, struct spill_item *item)
+{
+	LOCK(&s->lock);
+	if (item->queue != &s->fresh)
+		spill_item_move(item, &s->fresh);
+}
+
+void
+spill_item_pass(struct spill *s, struct spill_item *item)
+{
+	LOCK(&s->lock);
+	spill_item_move(item, item->queue);
+}
+
 struct spill_draft *
 spill_draft_get(struct spill *s, struct draft *d)
 {
@@ -176,6 +191,19 @@ spill_suspend(struct draft *d)
 		pthread_cond_wait(&s->cond, &s->lock);
 }
 
+/* The lock is held. */
+static void
+look_again(struct spill *s, struct spill_queue *q, const struct draft *d)
+{
+	struct spill_item *item, *next;
+
+	for (item = TAILQ_FIRST(&q->head); item != NULL; item = next) {
+		next = TAILQ_NEXT(item, order);
+		if (item->d == d)
+			spill_item_move(item, &s->fresh);
+	}
+}
+
 void
 spill_resume(struct draft *d)
 {
@@ -183,6 +211,9 @@ spill_resume(struct draft *d)
 
 	LOCK(&s->lock);
 	draft_get(s, d)->suspended--;
+	/* Of most nothing may be staged any more. */
+	look_again(s, &s->small, d);
+	look_again(s, &s->large, d);
 	staging_wake(s->ds->staging);
 }
 

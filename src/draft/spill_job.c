@@ -261,25 +261,33 @@ note_part(struct draft *d, const struct spill_part *part, struct str *txn)
 	inode_unref(d, i);
 }
 
-/* Brings one part into its inode: how many bytes are not STAGED any more. */
-static uint64_t
-settle_part(struct draft *d, const struct spill_part *part)
+/* What a part that was settled leaves. */
+struct settled {
+	uint64_t dead;		/* bytes that are not STAGED any more */
+	bool last;		/* nor is anything else of its file */
+};
+
+/* Brings one part into its inode. */
+static void
+settle_part(struct draft *d, const struct spill_part *part,
+    struct settled *ret)
 {
 	struct inode *i = inode_find(d, part->item->ino);
-	uint64_t staged = 0, chunked;
+	uint64_t staged, chunked;
 
+	ret->last = i == NULL || i->content == NULL;
 	if (i == NULL)
-		return 0;
+		return;
 	if (i->content != NULL) {
 		staged = content_staged(i->content);
 		chunked = content_chunked(i->content);
 		(void)content_settle(i->content, &part->p, part->seq);
-		staged -= content_staged(i->content);
-		d->staged -= staged;
+		ret->last = content_staged(i->content) == 0;
+		ret->dead = staged - content_staged(i->content);
+		d->staged -= ret->dead;
 		d->chunked += content_chunked(i->content) - chunked;
 	}
 	inode_unref(d, i);
-	return staged;
 }
 
 /*
@@ -288,7 +296,7 @@ settle_part(struct draft *d, const struct spill_part *part)
  * memory to settle what it was told, the bytes are in both places.
  */
 static int
-settle_parts(struct draft *d, struct spill_job *j, uint64_t *dead)
+settle_parts(struct draft *d, struct spill_job *j, struct settled *v)
 {
 	_cleanup_(str_fini) struct str txn = {0};
 	uint64_t seq = 0;
@@ -302,7 +310,7 @@ settle_parts(struct draft *d, struct spill_job *j, uint64_t *dead)
 	}
 	r = draft_log(d, &txn, &seq);
 	for (k = 0; k < j->n && r == 0; k++)
-		dead[k] = settle_part(d, &j->parts[k]);
+		settle_part(d, &j->parts[k], &v[k]);
 	return r;
 }
 
@@ -310,17 +318,21 @@ static int
 settle(struct spill *s, struct spill_job *j)
 {
 	struct draft *d = j->d;
-	uint64_t *dead = calloc(j->n, sizeof(*dead));
+	struct settled *v = calloc(j->n, sizeof(*v));
 	size_t k;
 	int r;
 
-	r = dead != NULL ? settle_parts(d, j, dead) : -ENOMEM;
+	r = v != NULL ? settle_parts(d, j, v) : -ENOMEM;
 	for (k = 0; k < j->n && r == 0; k++) {
-		if (dead[k] > 0)
-			spill_garbage(d, j->parts[k].item->ino,
-			    j->parts[k].p.off, j->parts[k].p.len, dead[k]);
+		const struct spill_part *p = &j->parts[k];
+
+		if (v[k].dead > 0)
+			spill_garbage(d, p->item->ino, p->p.off, p->p.len,
+			    v[k].dead);
+		if (v[k].last)
+			spill_item_look(s, p->item);
 	}
-	free(dead);
+	free(v);
 	if (r < 0)
 		return r;
 	if (s->delay > 0)

@@ -19,6 +19,7 @@
  * need. */
 #define PACK_MIN MIB
 #define ITEMS_MAX 256
+#define ROUNDS 64
 
 /* A chunk that is being filled, in the scratch buffer. */
 struct pack_part {
@@ -275,44 +276,87 @@ oldest(struct spill *s, struct spill_item **v, size_t max)
 	return n;
 }
 
-static int
-gather_item(struct pack *k, struct spill_item *item, uint64_t want)
+static bool
+has_staged(struct draft *d, const struct inode *i)
 {
-	struct inode *i;
+	LOCK(&d->lock);
+	return i->content != NULL && content_staged(i->content) > 0;
+}
+
+/* No part of the item is in the pack yet.  One that nothing is staged of any
+ * more goes, and counts. */
+static int
+gather_file(struct pack *k, struct spill_item *item, uint64_t want,
+    unsigned *gone)
+{
+	struct inode *i = inode_get(k->d, item->ino);
+	uint64_t when;
 	int r = 0;
+
+	{
+		LOCK(&k->s->lock);
+		when = item->when;
+	}
+	if (i != NULL && has_staged(k->d, i))
+		r = gather_runs(k, item, i, want);
+	else if (spill_item_over(k->s, item, i, when))
+		++*gone;
+	if (i != NULL)
+		inode_put(k->d, i);
+	return r;
+}
+
+/* Counts what is not there, or not first, any more. */
+static int
+gather_item(struct pack *k, struct spill_item *item, uint64_t want,
+    unsigned *gone)
+{
+	int r;
 
 	if (k->d != item->d) {
 		r = pack_flush(k);
 		if (k->d != NULL)
 			spill_end(k->s, k->d);
 		k->d = NULL;
-		if (r < 0 || !spill_begin(k->s, item->d))
+		if (r < 0)
 			return r;
+		if (!spill_begin(k->s, item->d)) {
+			spill_item_pass(k->s, item);
+			++*gone;
+			return 0;
+		}
 		k->d = item->d;
 	}
-	i = inode_get(k->d, item->ino);
-	if (i == NULL)
-		return 0;
-	r = gather_runs(k, item, i, want);
-	inode_put(k->d, i);
-	return r;
+	return gather_file(k, item, want, gone);
+}
+
+/* True if the next ones are to be looked at, too. */
+static bool
+gather_some(struct pack *k, uint64_t want)
+{
+	struct spill_item *v[ITEMS_MAX];
+	unsigned gone = 0;
+	size_t n, m;
+	int r = 0;
+
+	n = oldest(k->s, v, ITEMS_MAX);
+	for (m = 0; m < n && r == 0 && k->sent < want; m++)
+		r = gather_item(k, v[m], want, &gone);
+	if (r == 0 && k->d != NULL)
+		r = pack_flush(k);
+	return r == 0 && n == ITEMS_MAX && gone > 0 && k->sent < want;
 }
 
 uint64_t
 spill_gather(struct spill *s, uint64_t want)
 {
-	struct spill_item *v[ITEMS_MAX];
 	struct pack k;
-	size_t n, m;
-	int r = 0;
+	unsigned n;
 
 	if (pack_init(&k, s, 0) < 0)
 		return 0;
-	n = oldest(s, v, ITEMS_MAX);
-	for (m = 0; m < n && r == 0 && k.sent < want; m++)
-		r = gather_item(&k, v[m], want);
-	if (r == 0 && k.d != NULL)
-		(void)pack_flush(&k);
+	for (n = 0; n < ROUNDS && gather_some(&k, want); n++)
+		;
 	if (k.d != NULL)
 		spill_end(s, k.d);
 	free(k.parts);

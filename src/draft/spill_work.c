@@ -39,9 +39,8 @@ is_staged(struct draft *d, struct inode *i, uint64_t seq)
 	return false;
 }
 
-/* Nothing is left to upload of it: a staging file may be. */
-static void
-item_over(struct spill *s, struct spill_item *item, struct inode *i,
+bool
+spill_item_over(struct spill *s, struct spill_item *item, struct inode *i,
     uint64_t when)
 {
 	bool litter = false;
@@ -53,8 +52,10 @@ item_over(struct spill *s, struct spill_item *item, struct inode *i,
 	if (litter)
 		spill_garbage(item->d, item->ino, 0, 0, 0);
 	LOCK(&s->lock);
-	if (item->when == when && LIST_EMPTY(&item->flying))
-		spill_item_free(s, item);
+	if (item->when != when || !LIST_EMPTY(&item->flying))
+		return false;
+	spill_item_free(s, item);
+	return true;
 }
 
 /* One file: uploads what it can, and says where to look at it next. */
@@ -73,12 +74,12 @@ work_item(struct spill *s, struct spill_item *item, enum spill_mode mode)
 	}
 	i = inode_get(d, item->ino);
 	if (i == NULL) {
-		item_over(s, item, NULL, when);
+		(void)spill_item_over(s, item, NULL, when);
 		return;
 	}
 	spill_look(item, i, &l);
 	if (l.staged == 0) {
-		item_over(s, item, i, when);
+		(void)spill_item_over(s, item, i, when);
 		inode_put(d, i);
 		return;
 	}
@@ -110,16 +111,6 @@ take_items(struct spill *s, struct spill_queue *q, struct spill_item **v,
 	return n;
 }
 
-/* Those of a draft that nothing can be done about now must not keep others from
- * being looked at. */
-static void
-pass_over(struct spill *s, struct spill_queue *q, struct spill_item *item)
-{
-	LOCK(&s->lock);
-	if (item->queue == q)
-		spill_item_move(item, q);
-}
-
 /* True if more than fits into one go was there. */
 static bool
 work_queue(struct spill *s, struct spill_queue *q, enum spill_mode mode,
@@ -131,7 +122,7 @@ work_queue(struct spill *s, struct spill_queue *q, enum spill_mode mode,
 	n = take_items(s, q, v, ITEMS_MAX);
 	for (k = 0; k < n && s->flying < want && spill_has_room(s); k++) {
 		if (!spill_begin(s, v[k]->d)) {
-			pass_over(s, q, v[k]);
+			spill_item_pass(s, v[k]);
 			continue;
 		}
 		{
@@ -183,9 +174,10 @@ work_small(struct spill *s, enum spill_mode mode, uint64_t want)
 {
 	struct draft *v[DRAFTS_MAX];
 	uint64_t now = clock_mono_ms(), sent = 0;
+	bool urgent = mode >= SPILL_URGENT;
 	size_t n, k;
 
-	if (now < s->walk_at)
+	if (now < s->walk_at[urgent])
 		return;
 	n = small_drafts(s, v, DRAFTS_MAX);
 	for (k = 0; k < n && s->flying < want && spill_has_room(s); k++) {
@@ -198,8 +190,7 @@ work_small(struct spill *s, enum spill_mode mode, uint64_t want)
 	}
 	/* A walk over a large tree is not to be had for nothing. */
 	if (sent == 0)
-		s->walk_at = now +
-		    (mode >= SPILL_URGENT ? WALK_MS : SPILL_COLD_MS);
+		s->walk_at[urgent] = now + (urgent ? WALK_MS : SPILL_COLD_MS);
 }
 
 /* How much should be on its way into the store, to get below half. */
