@@ -93,19 +93,19 @@ test_image_larger_than_staging(void **state)
 	io_rig_end(&g);
 }
 
-/* Much larger: DRAFT_BIG=MiB, which takes a while. */
+/* Larger than the room there is; DRAFT_BIG=MiB for much larger. */
 static void
 test_big_image(void **state)
 {
 	const char *text = getenv("DRAFT_BIG");
-	uint64_t size, off, ino, n;
+	uint64_t size = 64, off, ino, n;
 	struct draft_file *f;
 	struct io_rig g;
 	uint8_t *p;
 
 	(void)state;
-	if (text == NULL || num_u64(text, &size) < 0)
-		skip();
+	if (text != NULL)
+		assert_int_equal(num_u64(text, &size), 0);
 	p = noise(SLOT, 17);
 	size *= MIB;
 	n = size / SLOT;

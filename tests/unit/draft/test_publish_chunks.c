@@ -199,7 +199,6 @@ test_stream_sends_little(void **state)
 	rig_open(&g);
 	fs_write(&g, "s", p, len);
 	publish(&g);
-	assert_true(g.gate->chunk_puts > 10);
 	fs_pwrite(&g, "s", "change", 6, 40 * MIB);
 	publish(&g);
 	assert_true(g.gate->chunk_puts <= 2);
