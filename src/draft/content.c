@@ -35,6 +35,7 @@ struct content {
 	struct pieces all;
 	struct kindred of[KINDS];
 	uint64_t bytes[KINDS];
+	uint64_t blocks;	/* with STAGED bytes */
 	size_t count;
 	uint64_t size;
 	uint64_t changed;	/* seq of the last change */
@@ -236,11 +237,37 @@ range_end(uint64_t off, uint64_t len, uint64_t *ret)
 	return !__builtin_add_overflow(off, len, ret) && *ret <= INT64_MAX;
 }
 
+/* Blocks that [off, end) lies in. */
+static uint64_t
+blocks_of(uint64_t off, uint64_t end)
+{
+	return (end + CONTENT_BLOCK - 1) / CONTENT_BLOCK - off / CONTENT_BLOCK;
+}
+
+/* Those of them with STAGED bytes. */
+static uint64_t
+staged_blocks(const struct content *c, uint64_t off, uint64_t end)
+{
+	uint64_t from = off / CONTENT_BLOCK * CONTENT_BLOCK, sum = 0;
+	uint64_t to = from + blocks_of(off, end) * CONTENT_BLOCK, stop;
+	struct piece p;
+
+	while (from < to && content_next(c, from, PIECE_STAGED, &p) == 0 &&
+	    p.off < to) {
+		from = MAX(p.off, from);
+		stop = MIN(p.off + p.len, to);
+		sum += blocks_of(from, stop);
+		from = (stop + CONTENT_BLOCK - 1) / CONTENT_BLOCK *
+		    CONTENT_BLOCK;
+	}
+	return sum;
+}
+
 static int
 replace(struct content *c, enum piece_kind kind, uint64_t off, uint64_t len,
     uint64_t seq)
 {
-	uint64_t end;
+	uint64_t end, blocks;
 	int r;
 
 	if (!range_end(off, len, &end))
@@ -250,11 +277,13 @@ replace(struct content *c, enum piece_kind kind, uint64_t off, uint64_t len,
 	r = reserve(c, CHANGE_MAX);
 	if (r < 0)
 		return r;
+	blocks = staged_blocks(c, off, end);
 	if (off < c->size)
 		carve(c, off, MIN(end, c->size));
 	else if (off > c->size)
 		put_plain(c, PIECE_HOLE, c->size, off, seq);
 	put_plain(c, kind, off, end, seq);
+	c->blocks += staged_blocks(c, off, end) - blocks;
 	c->size = MAX(c->size, end);
 	changed(c, seq);
 	return 0;
@@ -337,6 +366,7 @@ content_punch(struct content *c, uint64_t off, uint64_t len, uint64_t seq)
 int
 content_truncate(struct content *c, uint64_t size, uint64_t seq)
 {
+	uint64_t old = c->size, blocks;
 	int r;
 
 	if (size > INT64_MAX)
@@ -346,10 +376,13 @@ content_truncate(struct content *c, uint64_t size, uint64_t seq)
 	r = reserve(c, 1);
 	if (r < 0)
 		return r;
-	if (size < c->size)
-		carve(c, size, c->size);
-	else
-		put_plain(c, PIECE_HOLE, c->size, size, seq);
+	if (size < old) {
+		blocks = staged_blocks(c, size, old);
+		carve(c, size, old);
+		c->blocks += staged_blocks(c, size, old) - blocks;
+	} else {
+		put_plain(c, PIECE_HOLE, old, size, seq);
+	}
 	c->size = size;
 	changed(c, seq);
 	return 0;
@@ -389,6 +422,7 @@ content_try_settle(const struct content *c, const struct piece *p, uint64_t seq,
 int
 content_settle(struct content *c, const struct piece *p, uint64_t seq)
 {
+	uint64_t end = p->off + p->len, blocks;
 	struct piece new;
 	int r;
 
@@ -397,8 +431,10 @@ content_settle(struct content *c, const struct piece *p, uint64_t seq)
 		r = reserve(c, CHANGE_MAX);
 	if (r < 0)
 		return r;
-	carve(c, p->off, p->off + p->len);
+	blocks = staged_blocks(c, p->off, end);
+	carve(c, p->off, end);
 	put(c, &new);
+	c->blocks += staged_blocks(c, p->off, end) - blocks;
 	return 0;
 }
 
@@ -438,19 +474,22 @@ content_staged(const struct content *c)
 }
 
 uint64_t
-content_staged_in(const struct content *c, uint64_t off, uint64_t len)
+content_room(const struct content *c)
 {
-	struct piece p;
-	uint64_t end, sum = 0;
+	return c->blocks * CONTENT_BLOCK;
+}
 
-	if (__builtin_add_overflow(off, len, &end))
-		end = UINT64_MAX;
-	while (off < end && content_next(c, off, PIECE_STAGED, &p) == 0 &&
-	    p.off < end) {
-		sum += MIN(p.off + p.len, end) - MAX(p.off, off);
-		off = p.off + p.len;
-	}
-	return sum;
+uint64_t
+content_room_for(const struct content *c, uint64_t off, uint64_t len)
+{
+	uint64_t n;
+
+	if (len == 0)
+		return 0;
+	n = blocks_of(off, off + len);
+	if (c != NULL)
+		n -= staged_blocks(c, off, off + len);
+	return n * CONTENT_BLOCK;
 }
 
 uint64_t

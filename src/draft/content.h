@@ -86,13 +86,19 @@ int content_at(const struct content *c, uint64_t off, struct piece *ret);
  * after off; -ENXIO. */
 int content_next(const struct content *c, uint64_t off, enum piece_kind kind,
     struct piece *ret);
-/** content_staged(c), content_staged_in(c, off, len), content_lost(c),
- * content_chunked(c): bytes; the first and the last two without a search. */
+/** content_staged(c), content_lost(c), content_chunked(c): bytes; without a
+ * search. */
 uint64_t content_staged(const struct content *c);
-uint64_t content_staged_in(const struct content *c, uint64_t off,
-    uint64_t len);
 uint64_t content_lost(const struct content *c);
 uint64_t content_chunked(const struct content *c);
 size_t content_pieces(const struct content *c);
+/* What STAGED bytes take of a disk: whole blocks. */
+#define CONTENT_BLOCK 4096
+/** content_room(c): bytes of blocks with STAGED bytes; without a search. */
+uint64_t content_room(const struct content *c);
+/** content_room_for(c, off, len): how much more if that range were written; c
+ * may be NULL. */
+uint64_t content_room_for(const struct content *c, uint64_t off,
+    uint64_t len);
 
 #endif

@@ -397,11 +397,11 @@ int inode_own(struct draft *d, struct inode *i, struct str *txn);
  * lost, -EBADMSG, -ENOENT of a chunk, errors of the store.  Waits. */
 int io_read(struct draft *d, struct inode *i, void *p, size_t len,
     uint64_t off);
-/** inode_disown(d, i, ret_staged): lock held: it has no content of its own any
+/** inode_disown(d, i, ret_room): lock held: it has no content of its own any
  * more: frees all that this part keeps of it, and takes it out of d's sums.
  * True if there is a staging file: inode_bury, once the lock is let go of.  For
  * who frees an inode or makes it the base's again. */
-bool inode_disown(struct draft *d, struct inode *i, uint64_t *ret_staged);
+bool inode_disown(struct draft *d, struct inode *i, uint64_t *ret_room);
 /** io_recover(d, i): after a replay: opens the accounts of its staging file;
  * where that is missing or short, pieces are lost, with a message. */
 int io_recover(struct draft *d, struct inode *i);

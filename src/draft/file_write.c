@@ -21,14 +21,13 @@ take_room(struct draft *d, struct inode *i, uint64_t off, size_t len,
 {
 	const bool wait = (flags & DRAFT_NOWAIT) == 0;
 	unsigned ms = d->all->opts.timeout_ms;
-	uint64_t need = len;
+	uint64_t need;
 	deadline_t until;
 	int r;
 
 	{
 		LOCK(&d->lock);
-		if (i->content != NULL)
-			need -= content_staged_in(i->content, off, len);
+		need = content_room_for(i->content, off, len);
 		if (!i->staged_file)
 			need += STAGING_FILE_COST;
 	}

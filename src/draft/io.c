@@ -175,6 +175,7 @@ io_begin(struct draft *d, struct inode *i, struct str *txn,
 		r = content_reserve(i->content);
 	if (i->content != NULL) {
 		c->staged = content_staged(i->content);
+		c->room = content_room(i->content);
 		c->chunked = content_chunked(i->content);
 	}
 	return r;
@@ -207,17 +208,17 @@ uint64_t
 io_end(struct draft *d, struct inode *i, const struct io_change *c,
     uint64_t *room)
 {
-	uint64_t staged = content_staged(i->content), more, have;
+	uint64_t now = content_room(i->content), more, have;
 
-	d->staged += staged - c->staged;
+	d->staged += content_staged(i->content) - c->staged;
 	d->chunked += content_chunked(i->content) - c->chunked;
 	i->size = content_size(i->content);
 	/* Who writes anew what was lost has made good for it. */
 	if (content_lost(i->content) == 0)
 		i->error = 0;
-	if (staged <= c->staged)
-		return c->staged - staged;
-	more = staged - c->staged;
+	if (now <= c->room)
+		return c->room - now;
+	more = now - c->room;
 	have = room != NULL ? MIN(*room, more) : 0;
 	if (room != NULL)
 		*room -= have;
@@ -254,14 +255,14 @@ io_lose(struct draft *d, struct inode *i, uint64_t off, uint64_t len, int err)
 }
 
 bool
-inode_disown(struct draft *d, struct inode *i, uint64_t *ret_staged)
+inode_disown(struct draft *d, struct inode *i, uint64_t *ret_room)
 {
 	bool exists = i->staged_file;
 
-	*ret_staged = 0;
+	*ret_room = 0;
 	if (i->content != NULL && i->summed) {
-		*ret_staged = content_staged(i->content);
-		d->staged -= *ret_staged;
+		*ret_room = content_room(i->content);
+		d->staged -= content_staged(i->content);
 		d->chunked -= content_chunked(i->content);
 	}
 	content_free(i->content);

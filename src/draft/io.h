@@ -19,10 +19,10 @@ struct work;
 /*
  * What reading and writing share.
  *
- * A byte is STAGED in a content exactly as long as it counts in the room of
- * the staging area.  Bytes that stop being STAGED keep their room until their
- * blocks were given back, and that waits until the journal says durably that
- * nobody needs them: spill_garbage.
+ * A block with STAGED bytes in it counts in the room of the staging area, as
+ * what it takes of the disk.  One that has none any more keeps its room until
+ * it was given back, and that waits until the journal says durably that nobody
+ * needs it: spill_garbage.
  */
 
 /*
@@ -104,7 +104,7 @@ struct io_change {
 	bool made;		/* the content, by this change */
 	bool own_attr;		/* what to go back to: */
 	struct timespec mtime, ctime;
-	uint64_t staged, chunked;
+	uint64_t staged, chunked, room;
 };
 /** io_begin(d, i, txn, c): a content of its own, own_attr, the time; records
  * that make it known to the journal.  Nothing is recorded of an orphan. */

@@ -193,6 +193,6 @@ io_recover(struct draft *d, struct inode *i)
 			    "hint: write the file again, or remove it",
 			    str_get(&path), (uintmax_t)rc.lost);
 	}
-	staging_charge(d->all->staging, content_staged(i->content));
+	staging_charge(d->all->staging, content_room(i->content));
 	return 0;
 }

@@ -263,8 +263,8 @@ note_part(struct draft *d, const struct spill_part *part, struct str *txn)
 
 /* What a part that was settled leaves. */
 struct settled {
-	uint64_t dead;		/* bytes that are not STAGED any more */
-	bool last;		/* nor is anything else of its file */
+	uint64_t dead;		/* bytes of blocks without STAGED ones now */
+	bool last;		/* no byte of the file is STAGED any more */
 };
 
 /* Brings one part into its inode. */
@@ -273,7 +273,7 @@ settle_part(struct draft *d, const struct spill_part *part,
     struct settled *ret)
 {
 	struct inode *i = inode_find(d, part->item->ino);
-	uint64_t staged, chunked;
+	uint64_t staged, chunked, room;
 
 	ret->last = i == NULL || i->content == NULL;
 	if (i == NULL)
@@ -281,10 +281,11 @@ settle_part(struct draft *d, const struct spill_part *part,
 	if (i->content != NULL) {
 		staged = content_staged(i->content);
 		chunked = content_chunked(i->content);
+		room = content_room(i->content);
 		(void)content_settle(i->content, &part->p, part->seq);
 		ret->last = content_staged(i->content) == 0;
-		ret->dead = staged - content_staged(i->content);
-		d->staged -= ret->dead;
+		ret->dead = room - content_room(i->content);
+		d->staged -= staged - content_staged(i->content);
 		d->chunked += content_chunked(i->content) - chunked;
 	}
 	inode_unref(d, i);

@@ -11,7 +11,7 @@
  * Bytes on the local disk that are not in the store yet: one sparse file for
  * each changed inode, DIR/data/xx/<ino>.  What all drafts hold is bounded
  * together; who wants more waits until something was uploaded.  A file counts
- * 4 KiB beside its bytes.  Never evicted.  Any thread.
+ * 4 KiB beside its blocks.  Never evicted.  Any thread.
  */
 struct staging;
 

@@ -153,9 +153,9 @@ static void
 disown(struct draft *d, struct inode *i)
 {
 	struct grave *g;
-	uint64_t staged;
+	uint64_t room;
 
-	if (!inode_disown(d, i, &staged))
+	if (!inode_disown(d, i, &room))
 		return;
 	g = malloc(sizeof(*g));
 	if (g == NULL) {
@@ -164,7 +164,7 @@ disown(struct draft *d, struct inode *i)
 		return;
 	}
 	g->ino = i->ino;
-	g->staged = staged;
+	g->staged = room;
 	STAILQ_INSERT_TAIL(&d->graves, g, link);
 }
 

@@ -56,7 +56,7 @@ empty(void **state)
 	assert_int_equal(content_write(c, 100, 0, 1), 0);
 	assert_int_equal(content_punch(c, 0, 100, 2), 0);
 	assert_int_equal(content_size(c), 0);
-	assert_int_equal(content_staged_in(c, 0, UINT64_MAX), 0);
+	assert_int_equal(content_room(c), 0);
 	content_free(c);
 	content_free(NULL);
 }
@@ -98,7 +98,7 @@ largest_offsets(void **state)
 	assert_int_equal(content_lose(c, UINT64_MAX, 1, 2), -EFBIG);
 	assert_int_equal(content_truncate(c, UINT64_C(1) << 63, 2), -EFBIG);
 	assert_int_equal(content_pieces(c), 2);
-	assert_int_equal(content_staged_in(c, 1, UINT64_MAX), 1);
+	assert_int_equal(content_room(c), CONTENT_BLOCK);
 	content_free(c);
 	assert_int_equal(content_new(&c), 0);
 	assert_int_equal(content_set_base(c, UINT64_MAX), -EFBIG);
@@ -347,14 +347,11 @@ check(const struct content *c, const struct model *m, uint64_t mark)
 
 static void
 check_queries(const struct content *c, const struct model *m, uint64_t off,
-    uint64_t len, enum piece_kind kind)
+    enum piece_kind kind)
 {
-	uint64_t staged = 0, i = off;
+	uint64_t i = off;
 	struct piece p;
 
-	for (uint64_t k = off; k < MIN(off + len, m->size); k++)
-		staged += m->b[k].kind == PIECE_STAGED;
-	assert_int_equal(content_staged_in(c, off, len), staged);
 	while (i < m->size && m->b[i].kind != kind)
 		i++;
 	if (i >= m->size) {
@@ -416,7 +413,7 @@ step(struct content *c, struct model *m, unsigned *seed, uint64_t seq,
 
 	if (what == 0 && rand_r(seed) % 64 == 0)
 		*mark = content_mark(c);
-	check_queries(c, m, off, len, (enum piece_kind)(what % (PIECE_LOST + 1)));
+	check_queries(c, m, off, (enum piece_kind)(what % (PIECE_LOST + 1)));
 	if (what < 6) {
 		assert_int_equal(content_write(c, off, len, seq), 0);
 		if (len > 0)
@@ -486,6 +483,86 @@ like_a_model_of_bytes(void **state)
 }
 
 /* Many pieces: what is done to one of them does not look at the others. */
+#define ROOM_BLOCKS 24
+#define ROOM_BYTES ((uint64_t)ROOM_BLOCKS * CONTENT_BLOCK)
+
+static uint64_t
+room_of(const uint8_t *staged, uint64_t size, uint64_t from, uint64_t to)
+{
+	uint64_t room = 0, k;
+
+	for (; from < to; from = (from / CONTENT_BLOCK + 1) * CONTENT_BLOCK) {
+		uint64_t block = from / CONTENT_BLOCK * CONTENT_BLOCK;
+
+		for (k = block; k < MIN(block + CONTENT_BLOCK, size); k++) {
+			if (staged[k]) {
+				room += CONTENT_BLOCK;
+				break;
+			}
+		}
+	}
+	return room;
+}
+
+static void
+change_some(struct content *c, uint8_t *staged, uint64_t *size,
+    unsigned *seed, uint64_t seq)
+{
+	uint64_t off = some(seed, ROOM_BYTES - 1);
+	uint64_t len = some(seed, 3) ? some(seed, 3000) :
+	    some(seed, ROOM_BYTES);
+	struct piece p = {.kind = PIECE_CHUNK, .chunk_size = 1 << 24};
+	unsigned what = (unsigned)some(seed, 8);
+
+	len = MIN(len, ROOM_BYTES - off);
+	if (what == 0) {
+		assert_int_equal(content_truncate(c, off, seq), 0);
+		for (uint64_t k = MIN(off, *size); k < MAX(off, *size); k++)
+			staged[k] = 0;
+		*size = off;
+	} else if (what < 6 && len > 0) {
+		assert_int_equal(content_room_for(c, off, len),
+		    ((off + len + CONTENT_BLOCK - 1) / CONTENT_BLOCK -
+		    off / CONTENT_BLOCK) * CONTENT_BLOCK -
+		    room_of(staged, *size, off, off + len));
+		assert_int_equal(content_write(c, off, len, seq), 0);
+		memset(staged + off, 1, len);
+		*size = MAX(*size, off + len);
+	} else if (off < *size && len > 0) {
+		p.off = off;
+		p.len = MIN(len, *size - off);
+		if (what == 6)
+			assert_int_equal(content_punch(c, p.off, p.len, seq),
+			    0);
+		else
+			assert_int_equal(content_settle(c, &p, seq), 0);
+		memset(staged + p.off, 0, p.len);
+	}
+}
+
+/* Room is that of whole blocks, however they came to be needed. */
+static void
+test_room(void **state)
+{
+	uint8_t *staged = calloc(1, ROOM_BYTES);
+	struct content *c = fresh(0);
+	uint64_t size = 0;
+	unsigned seed = 11;
+
+	(void)state;
+	assert_non_null(staged);
+	assert_int_equal(content_room_for(NULL, 4095, 2), 2 * CONTENT_BLOCK);
+	assert_int_equal(content_room_for(NULL, 4096, 0), 0);
+	for (uint64_t n = 1; n < 6000; n++) {
+		change_some(c, staged, &size, &seed, n);
+		assert_int_equal(content_size(c), size);
+		assert_int_equal(content_room(c),
+		    room_of(staged, size, 0, size));
+	}
+	content_free(c);
+	free(staged);
+}
+
 static void
 many_pieces(void **state)
 {
@@ -503,7 +580,8 @@ many_pieces(void **state)
 	assert_int_equal(content_lose(c, 10 * n - 5, 1, n + 1), 0);
 	for (uint64_t i = 0; i < n; i++)
 		assert_int_equal(content_next(c, i, PIECE_LOST, &p), 0);
-	assert_int_equal(content_staged_in(c, 0, 10 * n), 5 * n);
+	assert_int_equal(content_room(c), (10 * n + CONTENT_BLOCK - 1) /
+	    CONTENT_BLOCK * CONTENT_BLOCK);
 	assert_int_equal(content_punch(c, 0, 10 * n, n + 2), 0);
 	assert_int_equal(content_pieces(c), 1);
 	content_free(c);
@@ -523,6 +601,7 @@ main(void)
 	    cmocka_unit_test(writes_beside_an_upload_do_not_spoil_it),
 	    cmocka_unit_test(like_a_model_of_bytes),
 	    cmocka_unit_test(many_pieces),
+	    cmocka_unit_test(test_room),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
