@@ -14,7 +14,11 @@ from conftest import need
 from pbs3fs_test import pbsgen
 from test_tools import sh, work  # noqa: F401
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [
+    pytest.mark.timeout(300),
+    # What they do to the mount is the same, wherever it goes.
+    pytest.mark.parametrize("work", ["dir"], indirect=True),
+]
 
 
 def postgres_bin():
