@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """More is written than the local disk may take."""
+import errno
 import json
 import os
 import random
+import shutil
+import subprocess
 import threading
 import time
 
 import pytest
 
-from pbs3fs_test import bulk, writing
+from conftest import need
+from pbs3fs_test import bulk, script, writing
 from pbs3fs_test.mount import wait_for
 from pbs3fs_test.paths import SLOW
 
@@ -244,3 +248,282 @@ def test_room_behind_many_small_files(site, after):
     path = writing.publish(m)
     assert_scattered(m / path + "/disk.img", wrote)
     m.stop()
+
+
+class Disk:
+    """A small file system where the state is kept."""
+    def __init__(self, site, size):
+        self.path = os.path.join(site.local, "state")
+        os.makedirs(self.path)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=700",
+                        "none", self.path], check=True)
+
+    def resize(self, size):
+        subprocess.run(["mount", "-o", f"remount,size={size}", self.path],
+                       check=True)
+
+    def gone(self):
+        subprocess.run(["umount", "-l", self.path], check=True)
+
+
+@pytest.fixture
+def disk(site):
+    made = []
+
+    def make(size):
+        made.append(Disk(site, size))
+        return made[-1]
+
+    yield make
+    site.stop(check=False)
+    for d in made:
+        d.gone()
+
+
+def fill(top, first=0):
+    """100 KiB files until one cannot be written: how many could."""
+    for i in range(first, first + 10_000):
+        data = bulk.block(7, i) + bulk.block(8, i)[:36 << 10]
+        fd = os.open(f"{top}/{i}", os.O_CREAT | os.O_WRONLY, 0o644)
+        try:
+            assert os.write(fd, data) == len(data)
+        except OSError as e:
+            assert e.errno == errno.ENOSPC
+            with pytest.raises(OSError):
+                os.fsync(fd)
+            return i - first
+        finally:
+            try:
+                os.close(fd)
+            except OSError:
+                pass
+    raise AssertionError("it is never full")
+
+
+def assert_filled(top, n):
+    for i in range(n):
+        with open(f"{top}/{i}", "rb") as f:
+            assert f.read() == bulk.block(7, i) + bulk.block(8, i)[:36 << 10]
+
+
+def test_full_disk(site, disk):
+    """ENOSPC from the disk itself: what was written before stays, also for
+    another mount, and the rest goes on when there is room."""
+    d = disk("24m")
+    opts = ("staging-size=1G", "staging-floor=0", "staging-timeout=2s")
+    m = site.mount(*opts)
+    top = writing.begin(m) + "/data"
+    os.mkdir(top)
+    n = fill(top)
+    assert 150 < n < 240
+    assert_filled(top, n)
+    with pytest.raises(OSError) as e:
+        writing.publish(m)
+    assert e.value.errno in (errno.EIO, errno.ENOSPC)
+    # Nor does a full disk keep anybody from removing files.
+    os.unlink(f"{top}/{n}")
+    os.mkdir(f"{top}/sub")
+    m.kill()
+    m = site.mount(*opts)
+    top = writing.begin(m) + "/data"
+    assert sorted(os.listdir(top)) == sorted([str(i) for i in range(n)] +
+                                             ["sub"])
+    assert_filled(top, n)
+    for i in range(n - 20, n):
+        os.unlink(f"{top}/{i}")
+    wait_for(lambda: site.mounts[-1].status()["writing"]["staged"] <
+             (n - 15) * 104 * 1024, 10, "room")
+    again = fill(top, n - 20)
+    assert 10 < again < 30
+    os.unlink(f"{top}/{n - 20 + again}")
+    d.resize("100m")
+    assert_filled(top, n - 20 + again)
+    for i in range(n - 20 + again, 300):
+        with open(f"{top}/{i}", "wb") as f:
+            f.write(bulk.block(7, i) + bulk.block(8, i)[:36 << 10])
+    path = writing.publish(m)
+    assert_filled(m / path + "/data", 300)
+    m.stop()
+
+
+def test_floor(site, disk):
+    """What others leave of the disk is enough; they always find some."""
+    d = disk("40m")
+    m = site.mount("staging-size=1G", "staging-floor=16M",
+                   "staging-timeout=20s")
+    top = writing.begin(m)
+    least = 1 << 40
+    tree = {}
+    os.mkdir(top + "/data")
+    for i in range(600):
+        tree[i] = bulk.Content(10 + i, 200 * 1024)
+        tree[i].write(f"{top}/data/{i}")
+        v = os.statvfs(d.path)
+        least = min(least, v.f_bavail * v.f_frsize)
+    image = bulk.Content(9, 100 * MIB)
+    image.write(top + "/disk.img")
+    path = writing.publish(m)
+    for i, c in tree.items():
+        c.check(f"{m / path}/data/{i}")
+    image.check(m / path + "/disk.img")
+    m.stop()
+    # It is looked at ever so often, and there is a journal.
+    assert least > 6 * MIB
+
+
+@pytest.fixture
+def server(tmp):
+    with script.Script() as s:
+        path = os.path.join(tmp, "credentials")
+        with open(path, "w") as f:
+            f.write(f"access-key={script.ACCESS}\n"
+                    f"secret-key={script.SECRET}\n")
+        os.chmod(path, 0o600)
+        s.options = [f"endpoint={s.endpoint}", "insecure-http", "path-style",
+                     "region=us-east-1", f"credentials={path}",
+                     "connect-timeout=1s", "retries=1"]
+        s.store = f"s3://{s.bucket}/store"
+        writing.run("create", "-q", s.store, "-o", ",".join(s.options))
+        yield s
+
+
+AWAY = {
+    "refuses": {"key": "*.chunks/*", "verb": "PUT", "status": 503,
+                "code": "SlowDown"},
+    "hangs up": {"drop": "before"},
+}
+
+
+@pytest.mark.parametrize("how", AWAY)
+def test_store_away(server, tmp, how):
+    """Who writes when all is full waits, then is told, again and again; what
+    was written before is whole, and all goes on when the store is back."""
+    site = writing.Site(server.store, tmp, server.options)
+    dog = threading.Timer(110 * SLOW, site.abort)
+    dog.daemon = True
+    dog.start()
+    m = site.mount("staging-size=8M", "staging-timeout=3s")
+    top = writing.begin(m)
+    before = bulk.Content(1, 5 * MIB)
+    before.write(top + "/before")
+    server.rules(AWAY[how])
+    fd = os.open(top + "/late", os.O_CREAT | os.O_RDWR, 0o644)
+    late = bulk.Content(2, 12 * MIB)
+    written = 0
+    began = time.monotonic()
+    with pytest.raises(OSError) as e:
+        for k in range(late.blocks):
+            began = time.monotonic()
+            assert os.write(fd, late.read(k, 1)) == bulk.BLOCK
+            written += 1
+    assert e.value.errno == errno.ENOSPC
+    assert 2.5 < time.monotonic() - began < 3 + 5 * SLOW
+    assert 16 < written < 96
+    for call in os.fsync, os.close:
+        with pytest.raises(OSError) as e:
+            call(fd)
+        assert e.value.errno in (errno.ENOSPC, errno.EIO)
+    with pytest.raises(OSError) as e:
+        writing.publish(m)
+    # What arrived is there.
+    before.check(top + "/before")
+    with open(top + "/late", "rb") as f:
+        assert f.read(written * bulk.BLOCK) == late.read(0, written)
+    assert m.status()["writing"]["unsent"] > 0
+    server.rules()
+    with pytest.raises(OSError) as e:       # not as if it were whole
+        writing.publish(m)
+    assert e.value.errno == errno.EIO
+    assert "late" in m.log()
+    late.write(top + "/late")
+    path = writing.publish(m)
+    m.stop()
+    site.forget_host()
+    m = site.mount(mode="ro")
+    before.check(m / path + "/before")
+    late.check(m / path + "/late")
+    m.stop()
+    dog.cancel()
+
+
+def test_a_waiting_writer_goes_on(server, tmp):
+    """A store that is back in time costs nothing but time."""
+    site = writing.Site(server.store, tmp, server.options)
+    m = site.mount("staging-size=8M", "staging-timeout=60s")
+    dog = threading.Timer(110 * SLOW, site.abort)
+    dog.daemon = True
+    dog.start()
+    top = writing.begin(m)
+    server.rules(AWAY["hangs up"])
+    c = bulk.Content(1, 24 * MIB)
+    failed = []
+
+    def write():
+        try:
+            c.write(top + "/dump", step=1)
+        except OSError as e:
+            failed.append(e)
+
+    t = threading.Thread(target=write, daemon=True)
+    t.start()
+    wait_for(lambda: m.status()["writing"]["waiting"] > 0, 20, "the writer")
+    # Others are not held up.
+    assert os.listdir(top) == ["dump"]
+    server.rules()
+    t.join(60 * SLOW)
+    assert not t.is_alive() and not failed
+    path = writing.publish(m)
+    c.check(m / path + "/dump")
+    m.stop()
+    dog.cancel()
+
+
+def test_one_byte_a_block(site):
+    """A byte takes a block of the disk, which the limit is about."""
+    m = site.mount("staging-size=16M", "staging-timeout=20s")
+    top = writing.begin(m)
+    state = os.path.join(site.local, "state")
+    fd = os.open(top + "/disk.img", os.O_CREAT | os.O_WRONLY, 0o644)
+    with bulk.Gauge(state=state) as gauge:
+        for i in range(16384):
+            os.pwrite(fd, b"%d" % (i % 10), i * 8192 + 5)
+    os.close(fd)
+    path = writing.publish(m)
+    with open(m / path + "/disk.img", "rb") as f:
+        data = f.read()
+    assert len(data) == 16383 * 8192 + 6
+    assert data[5::8192] == b"".join(b"%d" % (i % 10) for i in range(16384))
+    assert data.count(0) == len(data) - 16384
+    m.stop()
+    assert gauge.most["state"] <= 16 * MIB + OVERHEAD
+
+
+def fio(path, *opts):
+    p = subprocess.run(
+        ["fio", "--name=x", "--filename=" + path.replace(":", "\\:"),
+         "--size=512m", "--bs=4k", "--ioengine=psync", "--verify=crc32c",
+         "--verify_fatal=1", *opts], stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, cwd=os.path.dirname(path))
+    assert p.returncode == 0, p.stdout
+
+
+@pytest.mark.timeout(240)
+def test_fio(site):
+    """Random blocks of an image larger than the staging area."""
+    need(shutil.which("fio"), "fio")
+    m = site.mount("staging-size=64M")
+    top = writing.begin(m, "vm/100")
+    where = top + "/disk.img"
+    state = os.path.join(site.local, "state")
+    with bulk.Gauge(state=state) as gauge:
+        # All blocks in random order, then some of them twice.
+        fio(where, "--rw=randwrite", "--do_verify=1")
+        first = writing.publish(m, "vm/100")
+        fio(where, "--rw=randwrite", "--do_verify=0", "--io_size=64m",
+            "--randseed=7")
+    fio(where, "--rw=read")
+    second = writing.publish(m, "vm/100")
+    for path in first, second:
+        fio(m / path + "/disk.img", "--rw=read", "--readonly")
+    m.stop()
+    assert gauge.most["state"] <= 64 * MIB + OVERHEAD
