@@ -157,11 +157,16 @@ do_map(int write)
 	if (write) {
 		fill(off, len);
 		memcpy(p + (off - page), copy + off, len);
-		if (msync(p, off + len - page, MS_SYNC) < 0)
+		/* What is left to the kernel is seen by all others as well. */
+		if (below(2) == 0 && msync(p, off + len - page, MS_SYNC) < 0)
 			bad("msync");
 	} else {
 		memcpy(seen + off, p + (off - page), len);
 		compare("mapped read", off, len);
+		/* Behind the end of the file the page is empty. */
+		for (size_t i = off + len; i % 4096 != 0 && i >= size; i++)
+			if (p[i - page] != 0)
+				bad("bytes behind the end");
 	}
 	munmap(p, off + len - page);
 }
@@ -209,12 +214,40 @@ do_append(void)
 	reopen(0);
 }
 
+/* Beside the file that is open already. */
+static int
+open_direct(void)
+{
+	int direct = open(path, O_RDWR | O_DIRECT);
+
+	if (direct < 0)
+		bad("open for direct access");
+	return direct;
+}
+
+static void
+do_direct_read(void)
+{
+	static uint8_t block[65536] __attribute__((aligned(4096)));
+	size_t off = (size_t)below((uint32_t)(size / 4096 + 1)) * 4096;
+	size_t want = off < size ? size - off : 0;
+	int direct = open_direct();
+
+	want = want < sizeof(block) ? want : sizeof(block);
+	if (pread(direct, block, sizeof(block), (off_t)off) != (ssize_t)want)
+		bad("direct read");
+	memcpy(seen + off, block, want);
+	compare("direct read", off, want);
+	close(direct);
+}
+
 static void
 do_direct(void)
 {
 	static uint8_t block[65536] __attribute__((aligned(4096)));
 	size_t off = (size_t)below((uint32_t)(max / 4096)) * 4096;
 	size_t len = 4096 * (1 + (size_t)below(16));
+	int direct;
 
 	if (off + len > max)
 		return;
@@ -222,12 +255,29 @@ do_direct(void)
 		memset(copy + size, 0, off - size);
 	fill(off, len);
 	memcpy(block, copy + off, len);
-	reopen(O_DIRECT);
-	if (pwrite(fd, block, len, (off_t)off) != (ssize_t)len)
+	direct = open_direct();
+	if (pwrite(direct, block, len, (off_t)off) != (ssize_t)len)
 		bad("direct write");
 	if (off + len > size)
 		size = off + len;
-	reopen(0);
+	close(direct);
+}
+
+/* A hole has no bytes but zeros, and data is found. */
+static void
+do_seek(void)
+{
+	size_t at = below((uint32_t)size + 1), i;
+	off_t data = lseek(fd, (off_t)at, SEEK_DATA);
+	off_t hole = lseek(fd, (off_t)at, SEEK_HOLE);
+
+	if (data < 0 && errno != ENXIO)
+		bad("seek for data");
+	if (at < size && (hole < (off_t)at || hole > (off_t)size))
+		bad("seek for a hole");
+	for (i = at; i < size && (data < 0 || i < (size_t)data); i++)
+		if (copy[i] != 0)
+			bad("data in a hole");
 }
 
 static void
@@ -243,8 +293,8 @@ step(void)
 	case 92 ... 93: do_hole(FALLOC_FL_ZERO_RANGE); break;
 	case 94: do_extend(); break;
 	case 95 ... 96: do_append(); break;
-	case 97: do_direct(); break;
-	case 98: reopen(0); break;
+	case 97: below(2) == 0 ? do_direct() : do_direct_read(); break;
+	case 98: below(2) == 0 ? reopen(0) : do_seek(); break;
 	default:
 		if (below(50) == 0 && fsync(fd) < 0)
 			bad("fsync");
