@@ -226,6 +226,7 @@ def assert_scattered(path, wrote):
             assert f.read(len(b)) == b, off
 
 
+@pytest.mark.sanitize
 @pytest.mark.parametrize("after", ["publish", "unlink", "truncate"])
 def test_room_behind_many_small_files(site, after):
     """Files that once were staged do not stand in the way of those that
@@ -306,6 +307,7 @@ def assert_filled(top, n):
             assert f.read() == bulk.block(7, i) + bulk.block(8, i)[:36 << 10]
 
 
+@pytest.mark.sanitize
 def test_full_disk(site, disk):
     """ENOSPC from the disk itself: what was written before stays, also for
     another mount, and the rest goes on when there is room."""
@@ -394,6 +396,7 @@ AWAY = {
 }
 
 
+@pytest.mark.sanitize
 @pytest.mark.parametrize("how", AWAY)
 def test_store_away(server, tmp, how):
     """Who writes when all is full waits, then is told, again and again; what
@@ -478,6 +481,7 @@ def test_a_waiting_writer_goes_on(server, tmp):
     dog.cancel()
 
 
+@pytest.mark.sanitize
 def test_one_byte_a_block(site):
     """A byte takes a block of the disk, which the limit is about."""
     m = site.mount("staging-size=16M", "staging-timeout=20s")
