@@ -322,7 +322,9 @@ write_dir_end(struct pxar_writer *w)
 	if (w->n_levels == 0 || w->left > 0)
 		return -EINVAL;
 	l = innermost(w);
-	pxar_writer_goodbye(&w->out, w->items + l->first,
+	/* Without any entry in the archive there are no items. */
+	pxar_writer_goodbye(&w->out,
+	    w->n_items > 0 ? w->items + l->first : NULL,
 	    w->n_items - l->first, l->entry);
 	w->n_items = l->first;
 	w->n_levels--;

@@ -187,7 +187,7 @@ warn(const struct known *k, const char *what, int err)
 static void
 open_file(struct known *k)
 {
-	uint64_t records;
+	uint64_t records = 0;
 	int r;
 
 	k->fd = open(k->path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK |
