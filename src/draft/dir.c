@@ -45,6 +45,7 @@ draft_opendir(struct draft *d, uint64_t ino, unsigned flags,
 {
 	struct draft_dir *dir = calloc(1, sizeof(*dir));
 	int r = 0;
+	bool named;
 
 	if (dir == NULL)
 		return -ENOMEM;
@@ -67,9 +68,10 @@ draft_opendir(struct draft *d, uint64_t ino, unsigned flags,
 			dir->base = base_ref(i->archive->base);
 		else if (i == d->root)
 			dir->base = base_ref(d->base);
+		named = i->nlink > 0;
 		LIST_INSERT_HEAD(&d->dirs, dir, link);
 	}
-	if (dir->archive != NULL && dir->inode->nlink > 0)
+	if (dir->archive != NULL && named)
 		r = base_dir(dir->archive, dir->pos, flags, &dir->table);
 	if (r < 0) {
 		draft_closedir(dir);
