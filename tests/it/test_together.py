@@ -166,6 +166,9 @@ def together(site, seconds):
     os.mkdir(top + "/data")
     write_at(top + "/shared.img", 0, b"")
     os.truncate(top + "/shared.img", WRITERS * SLOTS * SHARED_SLOT)
+    for who in range(WRITERS):          # no snapshot holds an empty stream
+        p = Places(who, top)
+        write_at(p.own[0], 0, record(who, 0, p.size))
     stop = multiprocessing.Event()
     seen, failed = [], []
 
