@@ -109,6 +109,7 @@ open_all(struct writing *w)
 	if (r < 0)
 		return r;
 	damage_listen(repo_damage(w->s->repo), on_damage, w->known);
+	uo.chunks = repo_chunks(w->s->repo);
 	r = uploads_new(repo_store(w->s->repo), w->known, &uo, &w->uploads);
 	if (r < 0)
 		return r;

@@ -121,6 +121,16 @@ touch(struct chunk_memory *m, struct chunk_entry *e)
 	}
 }
 
+void
+chunk_memory_pardon(struct chunk_memory *m, const struct chunk_id *id)
+{
+	struct chunk_entry *e;
+
+	e = (struct chunk_entry *)chunk_map_find(&m->map, id);
+	if (e != NULL && e->state == CHUNK_FAILED)
+		forget_failed(m, e);
+}
+
 int
 chunk_memory_look(struct chunk_memory *m, const struct chunk_id *id,
     struct chunk_entry **ret_e, struct buf **ret)

@@ -30,6 +30,8 @@ struct chunk_entry *chunk_memory_add(struct chunk_memory *m,
     const struct chunk_id *id);
 /** chunk_memory_forget(m, e): e is in no queue, nobody waits for it. */
 void chunk_memory_forget(struct chunk_memory *m, struct chunk_entry *e);
+/** chunk_memory_pardon(m, id): forgets that it has failed. */
+void chunk_memory_pardon(struct chunk_memory *m, const struct chunk_id *id);
 
 /**
  * chunk_memory_look(m, id, ret_e, ret):

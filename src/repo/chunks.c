@@ -617,6 +617,13 @@ chunks_free(struct chunks *c)
 }
 
 void
+chunks_back(struct chunks *c, const struct chunk_id *id)
+{
+	LOCK(&c->lock);
+	chunk_memory_pardon(&c->memory, id);
+}
+
+void
 chunks_stats(struct chunks *c, struct chunks_stats *ret)
 {
 	LOCK(&c->lock);

@@ -74,6 +74,10 @@ bool chunk_is_zero(const struct chunk_id *id);
 int chunks_try(struct chunks *c, const struct chunk_id *id, struct buf **ret);
 int chunks_get(struct chunks *c, const struct chunk_id *id, struct buf **ret);
 
+/** chunks_back(c, id): it has been put into the store: that it was missing or
+ * damaged is forgotten. */
+void chunks_back(struct chunks *c, const struct chunk_id *id);
+
 /**
  * chunks_request(c, id, req):
  * As chunks_get, but req->done is called when it is there, on any thread,

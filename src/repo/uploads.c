@@ -14,6 +14,7 @@
 #include "pbs/enc_key.h"
 #include "pbs/names.h"
 #include "repo/chunk_map.h"
+#include "repo/chunks.h"
 #include "repo/known.h"
 #include "store/store.h"
 
@@ -36,6 +37,7 @@ struct flight {
 	struct buf *plain;	/* owned; until it is encoded */
 	struct buf *encoded;	/* owned */
 	const struct enc_key *key;	/* borrowed */
+	uint32_t size;		/* of plain */
 	/* Guarded by the lock: */
 	bool mapped;
 	uint64_t room;		/* bytes set aside */
@@ -45,6 +47,7 @@ struct flight {
 struct uploads {
 	struct store *store;		/* borrowed */
 	struct known *known;		/* borrowed; its lock comes after ours */
+	struct chunks *chunks;		/* borrowed, or NULL */
 	struct workq *pack, *put;	/* owned */
 	uint64_t limit;
 	unsigned timeout_ms;
@@ -165,6 +168,12 @@ put_run(struct work *w)
 	}
 	/* First known, then no longer under way: nobody may find neither. */
 	known_add(u->known, &f->node.id.digest);
+	if (u->chunks != NULL)
+		chunks_back(u->chunks, &(struct chunk_id){
+		    .digest = f->node.id.digest,
+		    .size = f->size,
+		    .key = f->key,
+		});
 	/* Only what the store has from us is what it would give us. */
 	if (r == 0)
 		store_verdict(u->store, key, f->encoded, true);
@@ -395,6 +404,7 @@ add(struct uploads *u, struct buf *plain, const struct enc_key *key,
 	f->u = u;
 	f->key = key;
 	f->plain = buf_ref(plain);
+	f->size = (uint32_t)plain->len;
 	f->first = up;
 	f->last = &up->next;
 	f->work.fn = pack_run;
@@ -460,6 +470,7 @@ uploads_new(struct store *s, struct known *known,
 	u->timeout_ms = o->timeout_ms != 0 ? o->timeout_ms :
 	    TIMEOUT_DEFAULT_MS;
 	u->compress = !o->no_compress;
+	u->chunks = o->chunks;
 	u->tried_at = UINT64_MAX;
 	pthread_mutex_init(&u->lock, NULL);
 	r = cond_init(&u->turn);

@@ -8,6 +8,7 @@
 #include "crypt/digest.h"
 
 struct buf;
+struct chunks;
 struct enc_key;
 struct known;
 struct store;
@@ -37,6 +38,7 @@ struct uploads_opts {
 	unsigned putters;	/* 0: 8 */
 	unsigned timeout_ms;	/* of one put with all its retries; 0: 10 min */
 	bool no_compress;
+	struct chunks *chunks;	/* borrowed: told of what was put; or NULL */
 };
 
 /** uploads_new(s, known, o, ret): both are borrowed; o may be NULL. */

@@ -18,6 +18,7 @@ import pytest
 
 from pbs3fs_test import pbsgen, writing
 from pbs3fs_test.mount import run, wait_for
+from pbs3fs_test.paths import SLOW
 
 GROUP = "host/web1"
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -367,7 +368,7 @@ def test_others_go_on(slow):
     # The kernel keeps others from listing a directory in which one is being
     # made, but not from what is in it.
     os.listdir(top)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10 * SLOW
     assert p.poll() is None
 
     # Those of this one may have to wait, however many there are.
@@ -401,7 +402,7 @@ def test_interrupted(slow):
     p.send_signal(signal.SIGINT)
     began = time.monotonic()
     p.wait(10)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10 * SLOW
     wait_for(lambda: os.path.isdir(m / f"{GROUP}/{name}"), 60, "a snapshot")
     assert os.readlink(m / f"{GROUP}/latest") == name
     assert os.listdir(m / GROUP).count(name) == 1

@@ -69,7 +69,7 @@ rig_fixture(struct rig *g, const char *name, const char *top,
 void
 rig_open(struct rig *g)
 {
-	const struct uploads_opts uo = {.memory = 64 * MIB, .timeout_ms = 2000};
+	struct uploads_opts uo = {.memory = 64 * MIB, .timeout_ms = 2000};
 	const struct repo_opts ro = {
 	    .name = "test", .timeout_ms = 5000, .keys = fixture_keys()};
 	char state[128];
@@ -78,6 +78,7 @@ rig_open(struct rig *g)
 	assert_int_equal(repo_open(gate_door(g->gate), &ro, &g->repo), 0);
 	assert_int_equal(known_new(NULL, "g", 1000000,
 	    &g->known), 0);
+	uo.chunks = repo_chunks(g->repo);
 	assert_int_equal(uploads_new(repo_store(g->repo), g->known, &uo,
 	    &g->up), 0);
 	g->o.state = state;
