@@ -182,10 +182,7 @@ draft_setattr(struct draft *d, uint64_t ino, const struct draft_change *c,
 	uint64_t seq = 0;
 	int r;
 
-	{
-		LOCK(&d->lock);
-		i = inode_find(d, ino);
-	}
+	i = inode_get(d, ino);
 	if (i == NULL)
 		return -ESTALE;
 	r = inode_load(d, i, flags);

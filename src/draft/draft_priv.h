@@ -265,6 +265,15 @@ void inode_unref(struct draft *d, struct inode *i);
  * its staging file.  draft_leave and draft_forget do it; who else may have let
  * go of the last reference does it too. */
 void inode_reap(struct draft *d);
+/** inode_get(d, ino), inode_put(d, i): inode_find, and inode_unref with
+ * inode_reap, for who does not hold the lock. */
+struct inode *inode_get(struct draft *d, uint64_t ino);
+void inode_put(struct draft *d, struct inode *i);
+/** inode_get_with(d, ino, load, flags, ret): without the lock: a reference of
+ * one for which load (inode_load, inode_load_meta) was fine; -ESTALE. */
+typedef int inode_load_fn(struct draft *d, struct inode *i, unsigned flags);
+int inode_get_with(struct draft *d, uint64_t ino, inode_load_fn *load,
+    unsigned flags, struct inode **ret);
 /** inode_load(d, i, flags): without the lock: see loaded. */
 int inode_load(struct draft *d, struct inode *i, unsigned flags);
 /** inode_count(d, i, flags): without the lock: nlink_known from then on.  Takes

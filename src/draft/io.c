@@ -60,23 +60,6 @@ io_queue(struct draft *d, struct work *w)
 	return workq_add(d->all->io->readers, w);
 }
 
-struct inode *
-inode_get(struct draft *d, uint64_t ino)
-{
-	LOCK(&d->lock);
-	return inode_find(d, ino);
-}
-
-void
-inode_put(struct draft *d, struct inode *i)
-{
-	{
-		LOCK(&d->lock);
-		inode_unref(d, i);
-	}
-	inode_reap(d);
-}
-
 bool
 inode_is_orphan(const struct inode *i)
 {

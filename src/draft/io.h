@@ -72,10 +72,6 @@ int view_read(struct base_view *v, void *p, size_t len, uint64_t off,
 /*
  * io.c
  */
-/** inode_get(d, ino), inode_put(d, i): inode_find and inode_unref for who does
- * not hold the lock. */
-struct inode *inode_get(struct draft *d, uint64_t ino);
-void inode_put(struct draft *d, struct inode *i);
 /** inode_is_orphan(i): lock held: no name is left, so nothing is recorded. */
 bool inode_is_orphan(const struct inode *i);
 /** inode_size_now(i): lock held. */

@@ -128,21 +128,28 @@ learn_free(struct learn *l)
 
 /* The time of a base that was not learnt yet, or 0. */
 static int64_t
-take_base(struct draft *d)
+base_to_learn(struct draft *d)
 {
 	LOCK(&d->lock);
 	int64_t time = base_time(d->base);
 
-	if (d->learned == time)
-		return 0;
-	d->learned = time;
-	return time;
+	return d->learned == time ? 0 : time;
+}
+
+/* Not before: who finds it learnt uploads. */
+static void
+set_learned(struct draft *d, int64_t time)
+{
+	LOCK(&d->lock);
+
+	if (base_time(d->base) == time)
+		d->learned = time;
 }
 
 void
 learn_base(struct draft *d)
 {
-	const int64_t time = take_base(d);
+	const int64_t time = base_to_learn(d);
 	const struct tree_snap *s;
 	struct tree *t;
 
@@ -152,6 +159,7 @@ learn_base(struct draft *d)
 		if (s != NULL)
 			learn_snap(d->all, s);
 		tree_unref(t);
+		set_learned(d, time);
 	}
 	learn_others(d->all->learn);
 }

@@ -56,29 +56,6 @@ draft_forget(struct draft *d, uint64_t ino, uint64_t n)
 	inode_reap(d);
 }
 
-/* A reference, with its attributes. */
-static int
-get(struct draft *d, uint64_t ino, unsigned flags, struct inode **ret)
-{
-	struct inode *i;
-	int r;
-
-	{
-		LOCK(&d->lock);
-		i = inode_find(d, ino);
-	}
-	if (i == NULL)
-		return -ESTALE;
-	r = inode_load(d, i, flags);
-	if (r < 0) {
-		LOCK(&d->lock);
-		inode_unref(d, i);
-		return r;
-	}
-	*ret = i;
-	return 0;
-}
-
 int
 draft_getattr(struct draft *d, uint64_t ino, unsigned flags,
     struct stat *ret)
@@ -86,7 +63,7 @@ draft_getattr(struct draft *d, uint64_t ino, unsigned flags,
 	struct inode *i;
 	int r;
 
-	r = get(d, ino, flags, &i);
+	r = inode_get_with(d, ino, inode_load, flags, &i);
 	if (r < 0)
 		return r;
 	r = inode_count(d, i, flags | BASE_CHEAP);
@@ -106,7 +83,7 @@ draft_parent(struct draft *d, uint64_t ino, unsigned flags, uint64_t *ret)
 	struct inode *i;
 	int r;
 
-	r = get(d, ino, flags, &i);
+	r = inode_get_with(d, ino, inode_load, flags, &i);
 	if (r < 0)
 		return r;
 	LOCK(&d->lock);
@@ -129,7 +106,7 @@ draft_readlink(struct draft *d, uint64_t ino, unsigned flags,
 	struct inode *i;
 	int r;
 
-	r = get(d, ino, flags, &i);
+	r = inode_get_with(d, ino, inode_load, flags, &i);
 	if (r < 0)
 		return r;
 	LOCK(&d->lock);

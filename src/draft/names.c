@@ -307,10 +307,7 @@ draft_link(struct draft *d, uint64_t ino, uint64_t parent, const char *name,
 	r = draft_enter(d, flags);
 	if (r < 0)
 		return r;
-	{
-		LOCK(&d->lock);
-		i = inode_find(d, ino);
-	}
+	i = inode_get(d, ino);
 	r = i == NULL ? -ESTALE : inode_load(d, i, flags);
 	if (r == 0)
 		r = inode_count(d, i, flags);

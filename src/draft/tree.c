@@ -493,3 +493,38 @@ inode_path(struct draft *d, struct inode *i, struct str *out)
 		str_escape(out, names[n], strlen(names[n]));
 	}
 }
+
+struct inode *
+inode_get(struct draft *d, uint64_t ino)
+{
+	LOCK(&d->lock);
+	return inode_find(d, ino);
+}
+
+void
+inode_put(struct draft *d, struct inode *i)
+{
+	{
+		LOCK(&d->lock);
+		inode_unref(d, i);
+	}
+	inode_reap(d);
+}
+
+int
+inode_get_with(struct draft *d, uint64_t ino, inode_load_fn *load,
+    unsigned flags, struct inode **ret)
+{
+	struct inode *i = inode_get(d, ino);
+	int r;
+
+	if (i == NULL)
+		return -ESTALE;
+	r = load(d, i, flags);
+	if (r < 0) {
+		inode_put(d, i);
+		return r;
+	}
+	*ret = i;
+	return 0;
+}

@@ -29,29 +29,6 @@ check_name(const char *name)
 	return -EOPNOTSUPP;
 }
 
-/* With what it has; a reference. */
-static int
-get(struct draft *d, uint64_t ino, unsigned flags, struct inode **ret)
-{
-	struct inode *i;
-	int r;
-
-	{
-		LOCK(&d->lock);
-		i = inode_find(d, ino);
-	}
-	if (i == NULL)
-		return -ESTALE;
-	r = inode_load_meta(d, i, flags);
-	if (r < 0) {
-		LOCK(&d->lock);
-		inode_unref(d, i);
-		return r;
-	}
-	*ret = i;
-	return 0;
-}
-
 int
 draft_xattr_list(struct draft *d, uint64_t ino, unsigned flags,
     struct buf **ret)
@@ -61,7 +38,7 @@ draft_xattr_list(struct draft *d, uint64_t ino, unsigned flags,
 	size_t n;
 	int r;
 
-	r = get(d, ino, flags, &i);
+	r = inode_get_with(d, ino, inode_load_meta, flags, &i);
 	if (r < 0)
 		return r;
 	LOCK(&d->lock);
@@ -84,7 +61,7 @@ draft_xattr_get(struct draft *d, uint64_t ino, const char *name,
 	struct inode *i;
 	int r;
 
-	r = get(d, ino, flags, &i);
+	r = inode_get_with(d, ino, inode_load_meta, flags, &i);
 	if (r < 0)
 		return r;
 	LOCK(&d->lock);
@@ -206,7 +183,7 @@ edit_xattr(struct draft *d, uint64_t ino, const char *name, const void *p,
 	r = draft_enter(d, flags);
 	if (r < 0)
 		return r;
-	r = get(d, ino, flags, &i);
+	r = inode_get_with(d, ino, inode_load_meta, flags, &i);
 	if (r == 0) {
 		LOCK(&d->lock);
 		r = change(d, i, name, p, len, how, &seq);
