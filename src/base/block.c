@@ -4,7 +4,6 @@
 #include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -58,7 +57,8 @@ take_out(size_t i)
 
 	n_kept--;
 	bytes_kept -= kept[i].room;
-	memmove(&kept[i], &kept[i + 1], (n_kept - i) * sizeof(kept[0]));
+	for (; i < n_kept; i++)
+		kept[i] = kept[i + 1];
 	return p;
 }
 

@@ -336,14 +336,16 @@ a_directory_is_locked_against_collection(void **state)
 static void
 collection_is_waited_for(void **state)
 {
+	/* Static, so that the child has not lost them when it exits. */
+	static struct store *s;
+	static struct claim *c;
 	struct claim_opts o = opts();
 	char base[192], path[256], ready;
-	struct store *s = directory(base);
 	int in[2], out[2], status;
-	struct claim *c;
 	pid_t pid;
 
 	(void)state;
+	s = directory(base);
 	o.base = base;
 	assert_int_equal(claim_take(s, &o, &c), 0);
 	assert_int_equal(pipe(in), 0);
