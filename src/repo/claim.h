@@ -25,9 +25,19 @@ struct claim_opts {
 	const char *base;	/* of a directory; NULL: a bucket */
 	const char *run_dir;	/* where lock files are; NULL: /run/pbs3fs, or
 				 * of a user's own, $XDG_RUNTIME_DIR/pbs3fs */
+	/* Where the open snapshots of this store are, on this host; NULL: it
+	 * has none. */
+	const char *state;
 	bool takeover;
 };
 
+/*
+ * Which state directory that is, is written into the store, ".pbs3fs/state",
+ * with a number that changes whenever it becomes another one.  As long as the
+ * one that is named there is on this host and has open snapshots that were
+ * changed, another one is refused (-EBUSY, with its path) unless the store is
+ * taken over: what they refer to would be garbage.
+ */
 /**
  * claim_take(s, o, ret):
  * -EBUSY another program on this host writes; -EUSERS another host's marker:
@@ -46,6 +56,12 @@ const char *claim_generation(const struct claim *c);
  * bucket nothing. */
 int claim_hold(struct claim *c);
 void claim_drop(struct claim *c);
+/** claim_collect(c), claim_collected(c): around garbage collection: the
+ * directory's ".lock" is ours alone, so that no backup server writes or
+ * collects; who holds in this process goes on.  -EAGAIN while a server is at
+ * work.  For a bucket claim_check. */
+int claim_collect(struct claim *c);
+void claim_collected(struct claim *c);
 void claim_free(struct claim *c);
 
 /** datastore_create_dir(base, ret_made): a directory datastore with all 65536

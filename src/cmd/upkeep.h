@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef CMD_UPKEEP_H
+#define CMD_UPKEEP_H
+
+#include <stdbool.h>
+
+#include "cmd/stack.h"
+
+struct agent;
+struct guard;
+struct known;
+struct options;
+
+/*
+ * What a command of upkeep (gc, prune, forget, protect, verify, repair) works
+ * with: the store's stack, and who changes it for us: this process if it can
+ * claim the store, or the daemon that has it mounted for writing.
+ */
+struct upkeep {
+	struct stack s;
+	struct known *known;	/* owned; NULL: the daemon has it */
+	struct guard *guard;	/* likewise */
+	struct agent *agent;	/* owned; NULL: nothing is to be changed */
+	char *work;		/* owned: directory for what a next run of the
+				 * command can use, below the state directory */
+};
+
+/** upkeep_open(u, o, store, change): an exit status; messages are logged.  With
+ * change the agent is there.  The tree is listed anew, after the agent was
+ * found. */
+int upkeep_open(struct upkeep *u, struct options *o, const char *store,
+    bool change);
+/** upkeep_close(u): may be called at any stage, and twice. */
+void upkeep_close(struct upkeep *u);
+
+#endif

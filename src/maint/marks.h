@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef MAINT_MARKS_H
+#define MAINT_MARKS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "crypt/digest.h"
+
+/*
+ * The digests that something refers to, however many, in bounded memory: they
+ * are collected in memory, sorted, and written as runs of sorted distinct
+ * digests to files of a directory; reading merges the runs.  One thread.
+ *
+ * A run remembers which sources (indices, by a digest of key and etag) it was
+ * made of.  A later collection takes over, without reading the sources again,
+ * every run whose sources are all still there; others are removed.  A file
+ * proves itself by a checksum; one that does not is removed and made anew.
+ */
+struct marks;
+
+struct marks_opts {
+	const char *dir;	/* made if missing; NULL: memory alone, without
+				 * bound */
+	size_t memory;		/* bytes for one run; 0: 64 MiB */
+};
+
+int marks_new(const struct marks_opts *o, struct marks **ret);
+void marks_free(struct marks *m);	/* finished runs stay */
+
+/** marks_keep(m, sources, n): first: all sources there are.  Runs with another
+ * one are removed. */
+int marks_keep(struct marks *m, const struct digest *sources, size_t n);
+/** marks_has_source(m, source): whether a run that was kept covers it. */
+bool marks_has_source(const struct marks *m, const struct digest *source);
+/** marks_source(m, source): what is added from now on is of that; NULL: of
+ * nothing that lasts (a journal): goes into a run that no later collection
+ * takes over. */
+int marks_source(struct marks *m, const struct digest *source);
+int marks_add(struct marks *m, const struct digest *d);
+int marks_add_n(struct marks *m, const struct digest *d, size_t n);
+/** marks_finish(m): no more are added. */
+int marks_finish(struct marks *m);
+
+struct marks_stats {
+	uint64_t added;		/* calls */
+	uint64_t distinct;	/* after the merge was read to its end */
+	uint64_t runs, runs_kept;
+	uint64_t bytes;		/* on disk */
+};
+void marks_stats(const struct marks *m, struct marks_stats *ret);
+
+/** marks_next(m, ret): after marks_finish: the distinct digests, ascending; 1
+ * at the end; -errno. */
+int marks_next(struct marks *m, struct digest *ret);
+/** marks_rewind(m): from the beginning again. */
+int marks_rewind(struct marks *m);
+
+#endif
