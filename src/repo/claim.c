@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -29,6 +30,7 @@ struct claim {
 
 	pthread_mutex_t lock;	/* guards the rest */
 	unsigned holders;
+	bool collecting;	/* .lock is ours alone */
 };
 
 /* What we make in the directory belongs to whom the directory does. */
@@ -215,14 +217,37 @@ lock_pbs(int fd, short type)
 	return errno == EACCES ? -EAGAIN : -errno;
 }
 
+/* With the lock: as those who hold and collect want it now. */
+static int
+lock_as_needed(struct claim *c)
+{
+	short type = F_UNLCK;
+
+	if (c->pbs_fd < 0)
+		return 0;
+	if (c->collecting)
+		type = F_WRLCK;
+	else if (c->holders > 0)
+		type = F_RDLCK;
+	return lock_pbs(c->pbs_fd, type);
+}
+
+static void
+unlock_failed(const struct claim *c, int err)
+{
+	if (err < 0)
+		log_warn("%s: cannot unlock " PBS_LOCK ": %s", c->name,
+		    strerror(-err));
+}
+
 int
 claim_hold(struct claim *c)
 {
 	LOCK(&c->lock);
-	int r = 0;
+	int r;
 
-	if (c->holders == 0 && c->pbs_fd >= 0)
-		r = lock_pbs(c->pbs_fd, F_RDLCK);
+	c->holders++;
+	r = c->holders == 1 ? lock_as_needed(c) : 0;
 	if (r == -EAGAIN)
 		log_err("%s: garbage collection of a backup server is running\n"
 			"hint: try again when it has finished",
@@ -230,8 +255,8 @@ claim_hold(struct claim *c)
 	else if (r < 0)
 		log_err("%s: cannot lock " PBS_LOCK ": %s", c->name,
 		    strerror(-r));
-	if (r == 0)
-		c->holders++;
+	if (r < 0)
+		c->holders--;
 	return r;
 }
 
@@ -239,13 +264,42 @@ void
 claim_drop(struct claim *c)
 {
 	LOCK(&c->lock);
-	int r = 0;
 
-	if (--c->holders == 0 && c->pbs_fd >= 0)
-		r = lock_pbs(c->pbs_fd, F_UNLCK);
-	if (r < 0)
-		log_warn("%s: cannot unlock " PBS_LOCK ": %s", c->name,
+	if (--c->holders == 0)
+		unlock_failed(c, lock_as_needed(c));
+}
+
+int
+claim_collect(struct claim *c)
+{
+	if (c->store != NULL)
+		return claim_check(c);
+	LOCK(&c->lock);
+	int r;
+
+	c->collecting = true;
+	r = lock_as_needed(c);
+	if (r == -EAGAIN)
+		log_err("%s: a backup server is writing or collecting garbage\n"
+			"hint: try again when it has finished",
+		    c->name);
+	else if (r < 0)
+		log_err("%s: cannot lock " PBS_LOCK ": %s", c->name,
 		    strerror(-r));
+	if (r < 0)
+		c->collecting = false;
+	return r;
+}
+
+void
+claim_collected(struct claim *c)
+{
+	LOCK(&c->lock);
+
+	if (!c->collecting)
+		return;
+	c->collecting = false;
+	unlock_failed(c, lock_as_needed(c));
 }
 
 void

@@ -265,9 +265,8 @@ one_writes_at_a_time(void **state)
 	store_free(s);
 }
 
-/* Whether a process like a server's garbage collection gets its lock. */
 static bool
-gc_can_start(const char *base)
+can_lock(const char *base, short type)
 {
 	char path[256];
 	int status;
@@ -276,13 +275,27 @@ gc_can_start(const char *base)
 	snprintf(path, sizeof(path), "%s/.lock", base);
 	pid = fork();
 	if (pid == 0) {
-		struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+		struct flock l = {.l_type = type, .l_whence = SEEK_SET};
 		int fd = open(path, O_RDWR);
 
 		_exit(fd >= 0 && fcntl(fd, F_SETLK, &l) == 0 ? 0 : 1);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	return status == 0;
+}
+
+/* Whether a process like a server's garbage collection gets its lock. */
+static bool
+gc_can_start(const char *base)
+{
+	return can_lock(base, F_WRLCK);
+}
+
+/* Whether a server beside us could write. */
+static bool
+server_can_write(const char *base)
+{
+	return can_lock(base, F_RDLCK);
 }
 
 static struct store *
@@ -330,6 +343,47 @@ a_directory_is_locked_against_collection(void **state)
 	assert_int_equal(claim_hold(c), 0);
 	claim_free(c);
 	assert_true(gc_can_start(base));
+	store_free(s);
+}
+
+static void
+a_collection_has_the_directory_alone(void **state)
+{
+	struct claim_opts o = opts();
+	struct claim *c;
+	char base[192], path[256];
+	struct store *s = directory(base);
+	struct flock l = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+	int fd;
+
+	(void)state;
+	o.base = base;
+	assert_int_equal(claim_take(s, &o, &c), 0);
+	/* Those of ours go on, whenever they began. */
+	assert_int_equal(claim_hold(c), 0);
+	assert_int_equal(claim_collect(c), 0);
+	assert_false(server_can_write(base));
+	claim_drop(c);
+	assert_false(server_can_write(base));
+	assert_int_equal(claim_hold(c), 0);
+	claim_collected(c);
+	assert_true(server_can_write(base));
+	assert_false(gc_can_start(base));
+	claim_drop(c);
+	assert_true(gc_can_start(base));
+	claim_collected(c);
+	/* A server that writes keeps it out, and nothing has changed. */
+	assert_int_equal(claim_hold(c), 0);
+	snprintf(path, sizeof(path), "%s/.lock", base);
+	fd = open(path, O_RDWR);
+	assert_int_equal(fcntl(fd, F_OFD_SETLK, &l), 0);
+	assert_int_equal(claim_collect(c), -EAGAIN);
+	close(fd);
+	assert_true(server_can_write(base));
+	assert_false(gc_can_start(base));
+	claim_drop(c);
+	assert_true(gc_can_start(base));
+	claim_free(c);
 	store_free(s);
 }
 
@@ -508,6 +562,7 @@ main(void)
 	    TEST(hosts_are_the_same_by_short_name),
 	    TEST(one_writes_at_a_time),
 	    TEST(a_directory_is_locked_against_collection),
+	    TEST(a_collection_has_the_directory_alone),
 	    TEST(collection_is_waited_for),
 	    TEST(links_in_the_way_are_not_followed),
 	    TEST(a_bucket_is_created_once),
