@@ -56,6 +56,11 @@ int repo_set_notes(struct repo *r, const struct group_name *g,
  * What is in the store is read anew first. */
 int repo_set_snap_notes(struct repo *r, const struct group_name *g,
     int64_t time, const char *text);
+/** repo_set_verify(r, g, time, upid, state): in the manifest, likewise: what a
+ * verification has found, "ok" or "failed", and which one it was, as Proxmox
+ * Backup names tasks; -EINVAL for another state or name. */
+int repo_set_verify(struct repo *r, const struct group_name *g,
+    int64_t time, const char *upid, const char *state);
 /** repo_protect(r, g, time, on). */
 int repo_protect(struct repo *r, const struct group_name *g, int64_t time,
     bool on);

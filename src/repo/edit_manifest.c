@@ -58,23 +58,40 @@ edit_manifest(struct repo *r, const char *key,
 	return 0;
 }
 
+static int
+change_snap(struct repo *r, const struct group_name *g, int64_t time,
+    const struct manifest_change *c)
+{
+	char key[KEY_MAX + 1];
+	struct edit_lock l;
+	int err;
+
+	err = edit_lock_snap(r, g, time, &l);
+	if (err < 0)
+		return err;
+	err = key_file(key, g->ns, g->type, g->id, time, EDIT_MANIFEST);
+	if (err == 0)
+		err = edit_manifest(r, key, c);
+	edit_unlock(r, &l);
+	return err;
+}
+
 int
 repo_set_snap_notes(struct repo *r, const struct group_name *g, int64_t time,
     const char *text)
 {
 	const struct manifest_change c = {.notes = text};
-	char key[KEY_MAX + 1];
-	struct edit_lock l;
-	int err;
+	int err = edit_check_text(text, strlen(text));
 
-	err = edit_check_text(text, strlen(text));
-	if (err == 0)
-		err = edit_lock_snap(r, g, time, &l);
-	if (err < 0)
-		return err;
-	err = key_file(key, g->ns, g->type, g->id, time, EDIT_MANIFEST);
-	if (err == 0)
-		err = edit_manifest(r, key, &c);
-	edit_unlock(r, &l);
-	return err;
+	return err < 0 ? err : change_snap(r, g, time, &c);
+}
+
+int
+repo_set_verify(struct repo *r, const struct group_name *g, int64_t time,
+    const char *upid, const char *state)
+{
+	const struct manifest_change c = {.verify_state = state,
+	    .verify_upid = upid};
+
+	return change_snap(r, g, time, &c);
 }
