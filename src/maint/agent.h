@@ -12,6 +12,7 @@
 struct claim;
 struct drafts;
 struct guard;
+struct known;
 struct repo;
 
 /*
@@ -30,12 +31,16 @@ struct agent_ops {
 	int (*forget)(struct agent *a, const struct group_name *g,
 	    int64_t time);
 	/** All of its snapshots, then its owner and notes; -EPERM if one is
-	 * protected: then the others are gone, and the group stays. */
+	 * protected, -EBUSY if one cannot go: then the others are gone, and the
+	 * group stays. */
 	int (*forget_group)(struct agent *a, const struct group_name *g);
 	/** An empty one; its marker goes. */
 	int (*remove_ns)(struct agent *a, const char *path);
 	int (*protect)(struct agent *a, const struct group_name *g,
 	    int64_t time, bool on);
+	/** Of a snapshot; time 0: of the group.  "" removes them. */
+	int (*notes)(struct agent *a, const struct group_name *g,
+	    int64_t time, const char *text);
 	/** In the manifest, as Proxmox Backup writes it. */
 	int (*record_verify)(struct agent *a, const struct group_name *g,
 	    int64_t time, enum verify_verdict v, const char *upid);
@@ -63,10 +68,14 @@ struct agent {
 
 struct agent_local {
 	struct repo *repo;	/* all borrowed */
-	struct guard *guard;	/* NULL: no collection */
+	struct guard *guard;	/* NULL: no collection: -EOPNOTSUPP */
 	struct claim *claim;	/* NULL in tests */
+	struct known *known;	/* NULL: nothing is known here */
 	struct drafts *drafts;	/* NULL: none are open in this process */
 	const char *state, *identity;	/* of drafts_opts; or NULL */
+	/* Told after each change of the repository's tree; or NULL. */
+	void (*changed)(void *arg);
+	void *arg;
 };
 int agent_local_new(const struct agent_local *o, struct agent **ret);
 void agent_free(struct agent *a);	/* NULL is allowed */
