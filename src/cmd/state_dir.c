@@ -92,3 +92,30 @@ state_dir_prepare(const struct stack *s, char **ret)
 	*ret = str_take(&dir);
 	return *ret == NULL ? -ENOMEM : 0;
 }
+
+int
+state_dir_look(const struct stack *s, char **ret)
+{
+	_cleanup_(str_fini) struct str dir = {0};
+	int r;
+
+	r = find_base(s->o, &dir);
+	if (r == 0)
+		r = add_store(s, &dir);
+	if (r == 0)
+		r = check_private(str_get(&dir));
+	if (r != 0)
+		return r > 0 ? -ENOENT : r;
+	*ret = str_take(&dir);
+	return *ret == NULL ? -ENOMEM : 0;
+}
+
+int
+state_dir_path(const char *dir, const char *name, char **ret)
+{
+	struct str s = {0};
+
+	str_addf(&s, "%s/%s", dir, name);
+	*ret = str_take(&s);
+	return *ret == NULL ? -ENOMEM : 0;
+}

@@ -10,10 +10,16 @@ struct stack;
  */
 #define STATE_DIR_DRAFTS "drafts"	/* what the open snapshots manage */
 #define STATE_DIR_KNOWN "known"		/* chunks that the store has */
+#define STATE_DIR_GUARD "deleting"	/* chunks that are being deleted */
+#define STATE_DIR_WORK "work"		/* of upkeep, for its next run */
 #define STATE_DIR_ENDING "ending.json"	/* how far the end of a mount is */
 
 /** state_dir_prepare(s, ret): makes it; the path is malloc'ed.  0 or -errno,
  * with a message. */
 int state_dir_prepare(const struct stack *s, char **ret);
+/** state_dir_look(s, ret): the same, but nothing is made or said: -ENOENT. */
+int state_dir_look(const struct stack *s, char **ret);
+/** state_dir_path(dir, name, ret): of what is in it: malloc'ed. */
+int state_dir_path(const char *dir, const char *name, char **ret);
 
 #endif

@@ -17,17 +17,21 @@ struct options;
  * claim the store, or the daemon that has it mounted for writing.
  */
 struct upkeep {
+	bool keys;		/* for the caller to set, who begins with zeroes:
+				 * contents are read */
 	struct stack s;
 	struct known *known;	/* owned; NULL: the daemon has it */
 	struct guard *guard;	/* likewise */
 	struct agent *agent;	/* owned; NULL: nothing is to be changed */
 	char *work;		/* owned: directory for what a next run of the
-				 * command can use, below the state directory */
+				 * command can use, below the state directory;
+				 * made if missing; NULL: there is no place */
 };
 
 /** upkeep_open(u, o, store, change): an exit status; messages are logged.  With
  * change the agent is there.  The tree is listed anew, after the agent was
- * found. */
+ * found.  What the agent changes for a daemon is not seen in the tree: after it
+ * was asked for something remote, repo_refresh. */
 int upkeep_open(struct upkeep *u, struct options *o, const char *store,
     bool change);
 /** upkeep_close(u): may be called at any stage, and twice. */
