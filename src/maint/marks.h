@@ -13,30 +13,36 @@
  * are collected in memory, sorted, and written as runs of sorted distinct
  * digests to files of a directory; reading merges the runs.  One thread.
  *
- * A run remembers which sources (indices, by a digest of key and etag) it was
- * made of.  A later collection takes over, without reading the sources again,
- * every run whose sources are all still there; others are removed.  A file
- * proves itself by a checksum; one that does not is removed and made anew.
+ * A run remembers which sources (indices, each by a digest that tells it from
+ * all others) it was made of.  A later collection takes over, without reading
+ * the sources again, every run whose sources are all still there; others are
+ * removed.  A file proves itself by checksums; one that does not is removed and
+ * made anew.
  */
 struct marks;
 
 struct marks_opts {
 	const char *dir;	/* made if missing; NULL: memory alone, without
 				 * bound */
-	size_t memory;		/* bytes for one run; 0: 64 MiB */
+	size_t memory;		/* bytes; 0: 64 MiB, at least 256 KiB.  Not
+				 * counted: 64 KiB for each of at most 64 runs
+				 * that are merged, 64 bytes for a source */
 };
 
+/** marks_new(o, ret): -EBUSY if another process uses dir. */
 int marks_new(const struct marks_opts *o, struct marks **ret);
 void marks_free(struct marks *m);	/* finished runs stay */
 
-/** marks_keep(m, sources, n): first: all sources there are.  Runs with another
- * one are removed. */
+/** marks_keep(m, sources, n): before the first source: all that there are.
+ * Runs with another one are removed. */
 int marks_keep(struct marks *m, const struct digest *sources, size_t n);
 /** marks_has_source(m, source): whether a run that was kept covers it. */
 bool marks_has_source(const struct marks *m, const struct digest *source);
-/** marks_source(m, source): what is added from now on is of that; NULL: of
- * nothing that lasts (a journal): goes into a run that no later collection
- * takes over. */
+/** marks_source(m, source): what is added from now on is of that; NULL, as it
+ * is in the beginning: of nothing that lasts (a journal): no later collection
+ * takes it over.  A source is complete when the next one begins, which can be
+ * NULL: then what was added so far is kept even if this collection is given
+ * up. */
 int marks_source(struct marks *m, const struct digest *source);
 int marks_add(struct marks *m, const struct digest *d);
 int marks_add_n(struct marks *m, const struct digest *d, size_t n);
