@@ -48,6 +48,15 @@ int repo_create_group(struct repo *r, const struct group_name *g,
     const char *owner);
 /** repo_remove_group(r, g): -ENOTEMPTY while there are snapshots. */
 int repo_remove_group(struct repo *r, const struct group_name *g);
+/** repo_forget_group(r, g): all that is below the group's own prefix: its
+ * snapshots, manifests first, then its notes, and the owner last, so that it
+ * can be done again after a crash.  What the store has counts, not what the
+ * tree shows: so it also removes the notes that a server has left of a group.
+ * -EPERM if a snapshot is protected, -EBUSY if a server on this host is at one:
+ * then the others are gone, and the group stays; likewise -ENOTEMPTY with
+ * something in it that no group has, which is left alone.  -ENOENT if there is
+ * nothing at all. */
+int repo_forget_group(struct repo *r, const struct group_name *g);
 
 /** repo_set_notes(r, g, text, len): the group's; len 0 removes them. */
 int repo_set_notes(struct repo *r, const struct group_name *g,

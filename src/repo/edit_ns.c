@@ -2,6 +2,7 @@
 #include "repo/edit_priv.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -93,6 +94,25 @@ check_empty(struct repo *r, const char *path, const struct edit_list *l)
 	return 0;
 }
 
+/* As long as there is the marker, there is a namespace to be removed. */
+static int
+delete_marker_last(struct repo *r, const char *marker, struct edit_list *l)
+{
+	const char *key[1] = {marker};
+	int err = 0;
+
+	for (size_t i = 0; i < l->n; i++) {
+		if (!streq(l->v[i].key, marker))
+			continue;
+		free(l->v[i].key);
+		l->v[i] = l->v[--l->n];
+		break;
+	}
+	if (l->n > 0)
+		err = edit_list_delete(r, l);
+	return err < 0 ? err : edit_delete(r, key, 1);
+}
+
 static int
 remove_ns(struct repo *r, const char *path)
 {
@@ -110,7 +130,7 @@ remove_ns(struct repo *r, const char *path)
 		return err;
 	err = check_empty(r, path, &l);
 	if (err == 0)
-		err = edit_list_delete(r, &l);
+		err = delete_marker_last(r, key, &l);
 	edit_list_fini(&l);
 	if (err == 0)
 		edit_show(r, &e, 1);

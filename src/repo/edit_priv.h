@@ -52,5 +52,9 @@ int edit_list_delete(struct repo *r, const struct edit_list *l);
 /** edit_show_snap(r, g, time, l): the snapshot as that listing has it. */
 int edit_show_snap(struct repo *r, const struct group_name *g, int64_t time,
     const struct edit_list *l);
+/** edit_show_group(r, g, l): all of the group as that listing, in the order of
+ * keys, has it. */
+int edit_show_group(struct repo *r, const struct group_name *g,
+    const struct edit_list *l);
 
 #endif

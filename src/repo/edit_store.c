@@ -202,3 +202,89 @@ edit_show_snap(struct repo *r, const struct group_name *g, int64_t time,
 	tree_unref(t);
 	return err;
 }
+
+static int
+by_key(const void *pa, const void *pb)
+{
+	const struct edit_listed *a = pa, *b = pb;
+
+	return strcmp(a->key, b->key);
+}
+
+/* A key of the group that the tree has, as gone unless it is listed. */
+static int
+show_group_file(struct shown *s, const struct edit_list *l, const char *key)
+{
+	const struct edit_listed want = {
+	    .key = s->keys + s->n_keys * (KEY_MAX + 1)};
+
+	memcpy(want.key, key, strlen(key) + 1);
+	if (l->n > 0 && bsearch(&want, l->v, l->n, sizeof(want), by_key) !=
+	    NULL)
+		return 0;
+	s->n_keys++;
+	s->v[s->n++] = (struct repo_edit){.key = want.key, .gone = true};
+	return 0;
+}
+
+static int
+show_group(struct shown *s, const struct tree_group *g,
+    const struct edit_list *l)
+{
+	const struct tree_file *texts[] = {g->owner, g->notes};
+	char key[KEY_MAX + 1];
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < 2; i++) {
+		if (texts[i] == NULL)
+			continue;
+		r = tree_file_key(texts[i], key);
+		if (r == 0)
+			r = show_group_file(s, l, key);
+	}
+	for (size_t i = 0; r == 0 && i < g->n_snaps; i++) {
+		const struct tree_snap *snap = &g->snaps[i];
+
+		if (snap->protected) {
+			r = key_file(key, g->ns->path, g->type, g->id,
+			    snap->time, ".protected");
+			if (r == 0)
+				r = show_group_file(s, l, key);
+		}
+		for (size_t k = 0; r == 0 && k < snap->n_files; k++) {
+			r = tree_file_key(&snap->files[k], key);
+			if (r == 0)
+				r = show_group_file(s, l, key);
+		}
+	}
+	return r;
+}
+
+int
+edit_show_group(struct repo *r, const struct group_name *g,
+    const struct edit_list *l)
+{
+	struct tree *t = repo_tree(r);
+	const struct tree_group *tg = edit_find_group(t, g);
+	struct shown s = {0};
+	size_t n = 2;
+	int err = 0;
+
+	for (size_t i = 0; tg != NULL && i < tg->n_snaps; i++)
+		n += tg->snaps[i].n_files + 1;
+	s.v = calloc(l->n + n, sizeof(*s.v));
+	s.keys = calloc(n, KEY_MAX + 1);
+	if (s.v == NULL || s.keys == NULL)
+		err = -ENOMEM;
+	if (err == 0) {
+		show_listed(&s, l);
+		if (tg != NULL)
+			err = show_group(&s, tg, l);
+	}
+	if (err == 0)
+		err = repo_apply(r, s.v, s.n);
+	free(s.v);
+	free(s.keys);
+	tree_unref(t);
+	return err;
+}

@@ -88,8 +88,8 @@ a_group_has_an_owner(void **state)
 		world_reset(&w);
 		assert_int_equal(repo_remove_group(w.repo, &fresh), 0);
 		assert_int_equal(w.trip->n[STORE_LIST], 1);
-		assert_int_equal(w.trip->n[STORE_DELETE], 1);
-		assert_int_equal(w.trip->calls, 2);
+		assert_int_equal(w.trip->n[STORE_DELETE], 2);
+		assert_int_equal(w.trip->calls, 3);
 		world_shows_all(&w);
 		if (is_dir)
 			assert_false(is_there(&w, "vm/100"));
