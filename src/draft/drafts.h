@@ -34,6 +34,14 @@ int draft_latest(struct drafts *ds, const struct group_name *g,
 int draft_base_at(struct drafts *ds, const struct group_name *g, int64_t time,
     struct base **ret);
 
+#define STATE_NAME_LEN 16
+#define STATE_STORE_MAX 8192	/* the file "store" */
+/** state_name(identity, out): of a store's directory in the state directory. */
+void state_name(const char *identity, char out[STATE_NAME_LEN + 1]);
+/** state_parse_slot(name, ret): whether that is a draft's directory. */
+bool state_parse_slot(const char *name, uint32_t *ret);
+/** draft_parse_group(text, ret): "ns:type/id", as a journal has it; -EBADMSG. */
+int draft_parse_group(const char *text, struct group_name *ret);
 /** state_open(ds): the directory of the store, locked.  -EBUSY. */
 int state_open(struct drafts *ds);
 /** state_load(ds): all drafts that are in it. */

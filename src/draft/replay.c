@@ -42,9 +42,8 @@ draft_replay_begin(struct draft *d)
  * Whose journal, and on which base.
  */
 
-/* "ns:type/id". */
-static int
-parse_group(const char *text, struct group_name *ret)
+int
+draft_parse_group(const char *text, struct group_name *ret)
 {
 	const char *colon = strrchr(text, ':'), *slash;
 
@@ -69,7 +68,7 @@ replay_head(struct draft *d, const struct record *rec)
 	if (rec->version != RECORD_VERSION)
 		return -EPROTONOSUPPORT;
 	d->replay->has_head = true;
-	return parse_group(rec->name, &d->group);
+	return draft_parse_group(rec->name, &d->group);
 }
 
 static int

@@ -16,18 +16,21 @@ struct group_name;
  * its last complete record is an error: what it refers to is not known.
  */
 struct draft_scan {
-	/* Chunks that are in the store and in no index. */
+	/* Chunks that are in the store and perhaps in no index; the same one
+	 * any number of times, and some that were overwritten since. */
 	int (*chunk)(void *arg, const struct group_name *g,
 	    const struct digest *d);
-	/* The snapshot that the open one is a view of; changed: it is not
-	 * just that. */
+	/* The snapshot that the open one is a view of, 0: of none; changed: it
+	 * is not just that.  After its chunks. */
 	int (*base)(void *arg, const struct group_name *g, int64_t time,
 	    bool changed);
 	void *arg;
 };
 
 /** draft_scan(state, identity, fns): those of drafts_opts; what is not there
- * has nothing.  A non-zero return of a function ends it and is returned. */
+ * has nothing.  A non-zero return of a function ends it and is returned.
+ * -EBADMSG: a journal is damaged; -EPROTONOSUPPORT: one of a later version;
+ * -EEXIST: the directory is another store's; each with a message. */
 int draft_scan(const char *state, const char *identity,
     const struct draft_scan *fns);
 

@@ -30,9 +30,8 @@
  *	open/<slot>/journal	a draft
  *	open/<slot>/data/...	its staging files
  */
-#define ID_BYTES 8
+#define ID_BYTES (STATE_NAME_LEN / 2)
 #define SLOT_DIGITS 5
-#define STORE_MAX 8192
 
 static int
 open_dir(int at, const char *path, int *ret)
@@ -53,7 +52,7 @@ check_store(int dir, const char *identity)
 	bool same;
 	int r;
 
-	r = io_read_file(dir, "store", STORE_MAX, &b);
+	r = io_read_file(dir, "store", STATE_STORE_MAX, &b);
 	if (r == -ENOENT)
 		return io_replace(dir, "store", &iov, 1, 0600, IO_SYNC);
 	if (r < 0)
@@ -73,17 +72,24 @@ lock_dir(int dir)
 	return errno == EWOULDBLOCK ? -EBUSY : -errno;
 }
 
+void
+state_name(const char *identity, char out[STATE_NAME_LEN + 1])
+{
+	struct digest id = digest_of(identity, strlen(identity));
+
+	hex_encode(out, id.b, ID_BYTES);
+}
+
 int
 state_open(struct drafts *ds)
 {
 	const char *state = ds->opts.state, *identity = ds->opts.identity;
-	struct digest id = digest_of(identity, strlen(identity));
-	char name[2 * ID_BYTES + 1];
+	char name[STATE_NAME_LEN + 1];
 	_cleanup_close_ int top = -1;
 	_cleanup_close_ int dir = -1;
 	int r;
 
-	hex_encode(name, id.b, ID_BYTES);
+	state_name(identity, name);
 	r = io_mkdirs(AT_FDCWD, state, 0700);
 	if (r == 0)
 		r = open_dir(AT_FDCWD, state, &top);
@@ -206,8 +212,8 @@ draft_load(struct drafts *ds, uint32_t slot, struct draft **ret)
 	return r < 0 ? damaged(slot, r) : 0;
 }
 
-static bool
-parse_slot(const char *name, uint32_t *ret)
+bool
+state_parse_slot(const char *name, uint32_t *ret)
 {
 	char *end;
 	size_t i;
@@ -231,7 +237,7 @@ load_one(void *arg, int dir, const struct dirent *e)
 	int r;
 
 	(void)dir;
-	if (!parse_slot(e->d_name, &slot))
+	if (!state_parse_slot(e->d_name, &slot))
 		return 0;
 	r = draft_load(ds, slot, &d);
 	if (r < 0 || d == NULL)
