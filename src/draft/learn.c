@@ -17,6 +17,10 @@
 #include "repo/repo.h"
 #include "repo/tree.h"
 #include "repo/uploads.h"
+#include "store/store.h"
+
+#define ASK_MS 30000
+#define TRIES 3
 
 struct learn {
 	struct drafts *ds;	/* borrowed */
@@ -41,18 +45,53 @@ has_chunks(const struct tree_file *f)
 	}
 }
 
+/*
+ * Once garbage was collected the tree is not enough: a snapshot may have been
+ * taken away a moment ago, and its chunks with it.  What the store has now has
+ * its chunks, as long as the era is the same.
+ */
+static bool
+is_there(struct drafts *ds, const struct tree_snap *s)
+{
+	const struct tree_file *f = tree_find_file(s, "index.json.blob");
+	char key[KEY_MAX + 1];
+	struct store_object o;
+
+	return f != NULL && tree_file_key(f, key) == 0 &&
+	    store_stat(repo_store(ds->repo), key, deadline_in(ASK_MS), &o) == 0;
+}
+
+/* 1: some were condemned meanwhile. */
+static int
+learn_files(struct drafts *ds, const struct tree_snap *s, uint64_t era)
+{
+	struct known *known = uploads_known(ds->opts.uploads);
+	struct index *x;
+	int r = 0;
+
+	for (size_t i = 0; i < s->n_files && r == 0; i++) {
+		if (!has_chunks(&s->files[i]) ||
+		    repo_index(ds->repo, &s->files[i], 0, &x) < 0)
+			continue;
+		r = known_add_index(known, x, era);
+		index_unref(x);
+	}
+	return r;
+}
+
+/* What is not learnt is sent again. */
 static void
 learn_snap(struct drafts *ds, const struct tree_snap *s)
 {
 	struct known *known = uploads_known(ds->opts.uploads);
-	struct index *x;
+	uint64_t era;
+	unsigned k;
 
-	for (size_t i = 0; i < s->n_files; i++) {
-		if (!has_chunks(&s->files[i]) ||
-		    repo_index(ds->repo, &s->files[i], 0, &x) < 0)
-			continue;
-		known_add_index(known, x);
-		index_unref(x);
+	for (k = 0; k < TRIES; k++) {
+		era = known_era(known);
+		if ((era > 0 && !is_there(ds, s)) ||
+		    learn_files(ds, s, era) == 0)
+			break;
 	}
 }
 

@@ -37,17 +37,33 @@ struct known {
 	pthread_mutex_t lock;	/* guards all below; never held for the file */
 	struct known_set set;
 	struct known_set doubts;	/* not in set */
+	bool partial;		/* more may be in the file than in set */
+	uint64_t era;		/* how often some were condemned */
 	uint64_t end;		/* of the file: where the next record goes */
 	bool failed;		/* additions are not written any more */
 	bool useless;		/* nor anything else: the file is void */
 };
+
+/* With the lock, or before anybody else has k. */
+static int
+set_add(struct known *k, const struct digest *d)
+{
+	int r;
+
+	if (known_set_count(&k->set) >= k->set.max)
+		k->partial = true;
+	r = known_set_add(&k->set, d);
+	if (r < 0)
+		k->partial = true;
+	return r;
+}
 
 static void
 apply(struct known *k, enum known_op op, const struct digest *d)
 {
 	/* Without memory it is uploaded once more. */
 	if (op == KNOWN_ADD)
-		(void)known_set_add(&k->set, d);
+		(void)set_add(k, d);
 	else if (op == KNOWN_REMOVE)
 		known_set_remove(&k->set, d);
 }
@@ -111,6 +127,7 @@ load(struct known *k, uint64_t *ret_records)
 	/* One that was cut short is written over. */
 	k->end = KNOWN_HEADER_LEN + n * KNOWN_RECORD_LEN;
 	skip = n > k->file_max ? n - k->file_max : 0;
+	k->partial = skip > 0;
 	return read_records(k, KNOWN_HEADER_LEN + skip * KNOWN_RECORD_LEN,
 	    n - skip);
 }
@@ -144,6 +161,21 @@ write_all(struct known *k, int fd, uint64_t *ret_end)
 	return r;
 }
 
+static int
+sync_dir_of(const char *path)
+{
+	_cleanup_free_ char *dir = strdup(path);
+	char *slash;
+
+	if (dir == NULL)
+		return -ENOMEM;
+	slash = strrchr(dir, '/');
+	if (slash == NULL)
+		return io_fsync_dir(AT_FDCWD, ".");
+	slash[slash == dir] = '\0';
+	return io_fsync_dir(AT_FDCWD, dir);
+}
+
 /* Without what is not true any more. */
 static int
 rewrite(struct known *k)
@@ -161,8 +193,14 @@ rewrite(struct known *k)
 	if (fd < 0)
 		return -errno;
 	r = write_all(k, fd, &end);
+	/* Removals go into the new file and no longer into the old one, which
+	 * must not come back. */
+	if (r == 0 && fsync(fd) < 0)
+		r = -errno;
 	if (r == 0 && rename(temp, k->path) < 0)
 		r = -errno;
+	if (r == 0)
+		r = sync_dir_of(k->path);
 	if (r < 0) {
 		close(fd);
 		unlink(temp);
@@ -295,19 +333,31 @@ write_failed(struct known *k, enum known_op op, int err)
 
 /* Records have their places before they are written, so that their order is
  * that of the changes, and a failure leaves a gap and nothing else. */
+static int
+write_at(struct known *k, enum known_op op, const uint8_t *p, size_t len,
+    uint64_t off)
+{
+	ssize_t n;
+	int r;
+
+	do
+		n = pwrite(k->fd, p, len, (off_t)off);
+	while (n < 0 && errno == EINTR);
+	if (n == (ssize_t)len)
+		return 0;
+	r = n < 0 ? -errno : -ENOSPC;
+	write_failed(k, op, r);
+	return r;
+}
+
 static void
 write_record(struct known *k, enum known_op op, const struct digest *d,
     uint64_t off)
 {
 	uint8_t p[KNOWN_RECORD_LEN];
-	ssize_t n;
 
 	known_file_encode(op, d, k->file_seed, p);
-	do
-		n = pwrite(k->fd, p, sizeof(p), (off_t)off);
-	while (n < 0 && errno == EINTR);
-	if (n != (ssize_t)sizeof(p))
-		write_failed(k, op, n < 0 ? -errno : -ENOSPC);
+	(void)write_at(k, op, p, sizeof(p), off);
 }
 
 /* The place of the next record; 0: it is not written.  With the lock. */
@@ -330,7 +380,7 @@ known_add(struct known *k, const struct digest *d)
 	{
 		LOCK(&k->lock);
 		known_set_remove(&k->doubts, d);
-		if (known_set_add(&k->set, d) == 0)
+		if (set_add(k, d) == 0)
 			off = next_place(k, KNOWN_ADD);
 	}
 	if (off != 0)
@@ -375,14 +425,71 @@ known_in_doubt(struct known *k, const struct digest *d)
 	return known_set_has(&k->doubts, d);
 }
 
-void
-known_add_index(struct known *k, const struct index *x)
+uint64_t
+known_era(struct known *k)
+{
+	LOCK(&k->lock);
+	return k->era;
+}
+
+/* Their records, for what the file may have; how many.  With the lock. */
+static size_t
+condemn(struct known *k, const struct digest *d, size_t n, uint8_t *p)
+{
+	size_t m = 0;
+
+	k->era++;
+	for (size_t i = 0; i < n; i++) {
+		if (!k->partial && !known_set_has(&k->set, &d[i]))
+			continue;
+		known_set_remove(&k->set, &d[i]);
+		known_file_encode(KNOWN_REMOVE, &d[i], k->file_seed,
+		    p + m++ * KNOWN_RECORD_LEN);
+	}
+	return m;
+}
+
+int
+known_condemn(struct known *k, const struct digest *d, size_t n)
+{
+	_cleanup_free_ uint8_t *p = calloc(n + 1, KNOWN_RECORD_LEN);
+	uint64_t off;
+	size_t m;
+	int r;
+
+	if (p == NULL)
+		return -ENOMEM;
+	{
+		LOCK(&k->lock);
+		m = condemn(k, d, n, p);
+		/* Whether what was done about a file that could not be written
+		 * survives is not known. */
+		if (k->useless)
+			return -EIO;
+		if (k->fd < 0 || m == 0)
+			return 0;
+		off = k->end;
+		k->end += m * KNOWN_RECORD_LEN;
+	}
+	r = write_at(k, KNOWN_REMOVE, p, m * KNOWN_RECORD_LEN, off);
+	if (r == 0 && fdatasync(k->fd) < 0) {
+		r = -errno;
+		write_failed(k, KNOWN_REMOVE, r);
+	}
+	return r;
+}
+
+int
+known_add_index(struct known *k, const struct index *x, uint64_t era)
 {
 	size_t n = index_count(x), i = 0, end;
 
 	while (i < n) {
 		LOCK(&k->lock);
 
+		/* What was added before that has been taken out again. */
+		if (k->era != era)
+			return 1;
 		for (end = MIN(n, i + BATCH); i < end; i++) {
 			struct digest d = index_chunk(x, i).digest;
 
@@ -390,4 +497,5 @@ known_add_index(struct known *k, const struct index *x)
 				apply(k, KNOWN_ADD, &d);
 		}
 	}
+	return 0;
 }

@@ -34,10 +34,19 @@ bool known_has(struct known *k, const struct digest *d);
 /** known_add(k, d): uploaded; goes into the file.  Failure to write is a
  * warning, once. */
 void known_add(struct known *k, const struct digest *d);
-/** known_add_index(k, x): all of them; not into the file. */
-void known_add_index(struct known *k, const struct index *x);
+/** known_add_index(k, x, era): all of them; not into the file.  era is what
+ * known_era said before the caller saw that the snapshot of x is there.  1 if
+ * chunks were condemned since: some of x may be among them, and the caller has
+ * to see again that the snapshot is there. */
+uint64_t known_era(struct known *k);
+int known_add_index(struct known *k, const struct index *x, uint64_t era);
 /** known_remove(k, d): it is gone. */
 void known_remove(struct known *k, const struct digest *d);
+/** known_condemn(k, d, n): they are about to be deleted: known no more, also
+ * in the file after a crash of the host.  -ENOMEM: nothing was done.  Other
+ * errors: they are known no more, but perhaps again to the next process, so
+ * nothing may be deleted. */
+int known_condemn(struct known *k, const struct digest *d, size_t n);
 /** known_doubt(k, d): who read it found it missing or damaged.  As
  * known_remove, and no index makes it known again, only an upload.
  * known_in_doubt(k, d): whether that is so; of many the oldest are forgotten. */

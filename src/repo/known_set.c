@@ -6,6 +6,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "base/cleanup.h"
 #include "base/num.h"
 
 #define SLOTS_MIN 1024
@@ -59,8 +60,15 @@ known_set_fini(struct known_set *s)
 void
 known_set_clear(struct known_set *s)
 {
-	s->n = s->removed = 0;
+	uint32_t *less = realloc(s->slots, SLOTS_MIN * sizeof(*less));
+
+	if (less != NULL) {
+		s->slots = less;
+		s->n_slots = SLOTS_MIN;
+	}
 	memset(s->slots, 0, s->n_slots * sizeof(*s->slots));
+	free(steal(&s->v));
+	s->n = s->room = s->removed = 0;
 }
 
 bool

@@ -26,6 +26,7 @@ struct known_set {
 /** known_set_init(s, max): beyond max the oldest half is forgotten. */
 int known_set_init(struct known_set *s, size_t max);
 void known_set_fini(struct known_set *s);
+/** known_set_clear(s): cannot fail; gives its memory back. */
 void known_set_clear(struct known_set *s);
 
 bool known_set_has(const struct known_set *s, const struct digest *d);

@@ -180,8 +180,8 @@ indices_are_known_in_memory_only(void **state)
 	struct known *k = open_known(path, "g", 10000);
 	struct index *x = index_of(3000);
 
-	known_add_index(k, x);
-	known_add_index(k, x);
+	assert_int_equal(known_add_index(k, x, known_era(k)), 0);
+	assert_int_equal(known_add_index(k, x, known_era(k)), 0);
 	index_unref(x);
 	assert_int_equal(known_count(k), 3000);
 	assert_int_equal(has_of(k, 0, 3000), 3000);
@@ -200,7 +200,7 @@ what_is_in_doubt_stays_so(void **state)
 	uint64_t size;
 
 	known_doubt(k, &before);
-	known_add_index(k, x);
+	assert_int_equal(known_add_index(k, x, known_era(k)), 0);
 	assert_int_equal(has_of(k, 0, 10), 9);
 	assert_true(known_in_doubt(k, &before));
 	known_doubt(k, &after);
@@ -208,7 +208,7 @@ what_is_in_doubt_stays_so(void **state)
 	for (unsigned i = 0; i < 100; i++)
 		known_doubt(k, &after);
 	assert_int_equal(size_of(path), size);
-	known_add_index(k, x);
+	assert_int_equal(known_add_index(k, x, known_era(k)), 0);
 	assert_int_equal(has_of(k, 0, 10), 8);
 	/* An upload ends it. */
 	known_add(k, &after);
@@ -219,7 +219,7 @@ what_is_in_doubt_stays_so(void **state)
 	known_add(k, &before);
 	known_remove(k, &after);
 	assert_false(known_in_doubt(k, &after));
-	known_add_index(k, x);
+	assert_int_equal(known_add_index(k, x, known_era(k)), 0);
 	assert_int_equal(has_of(k, 0, 10), 10);
 	index_unref(x);
 	known_free(k);
