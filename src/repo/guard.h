@@ -28,14 +28,24 @@ struct known;
 struct guard;
 
 /* How long after a delete that nobody has seen answered the store may still
- * carry it out; longer than the deadline of one. */
+ * carry it out.  A collector counts the deadline of a delete, which is that at
+ * most, from before it asked to condemn: so what it was told is never too old
+ * when it sends the delete. */
 #define GUARD_GRACE_MS 90000
+#define GUARD_DELETE_MS 60000
 #define GUARD_BATCH_MAX 1000
 
 /** guard_new(path, known, ret): path is a file that keeps what is being
- * deleted over the death of this process; NULL: not kept.  known is borrowed,
- * or NULL. */
+ * deleted over the death of this process; NULL: not kept.  What it says waits
+ * out its grace; if it is damaged, every chunk does.  known is borrowed, or
+ * NULL. */
 int guard_new(const char *path, struct known *known, struct guard **ret);
+/** guard_distrust(g): somebody else may have collected garbage a moment ago,
+ * and his deletes may be on their way: every mark waits out a grace from now
+ * on. */
+void guard_distrust(struct guard *g);
+/** guard_set_grace(g, ms): for tests, also of what waits already. */
+void guard_set_grace(struct guard *g, uint64_t ms);
 /** guard_shutdown(g): who waits is told -ESHUTDOWN. */
 void guard_shutdown(struct guard *g);
 void guard_free(struct guard *g);
@@ -43,13 +53,16 @@ void guard_free(struct guard *g);
 /**
  * guard_hold(g), guard_release(g, hold): around everything from the first mark
  * to the moment when what refers to the chunks is durable, or was given up.
- * Marks belong to no hold: one goes when all holds that were there when it was
- * made are released, and no collector is at work.  Any number at once.
+ * Marks belong to no hold: one goes after all holds that were there when it was
+ * made are released, and no collector is at work.  Any number at once; hold is
+ * never 0, and 0 need not be released.  These and guard_mark take a g of NULL
+ * for a store that nobody collects in.
  */
 uint64_t guard_hold(struct guard *g);
 void guard_release(struct guard *g, uint64_t hold);
 /** guard_mark(g, d): within a hold, before asking whether it is known; waits
- * while it is being deleted.  0, -ENOMEM, -ESHUTDOWN. */
+ * while it is being deleted, which never takes a lock of who marks.  0,
+ * -ENOMEM, -ESHUTDOWN. */
 int guard_mark(struct guard *g, const struct digest *d);
 bool guard_is_marked(struct guard *g, const struct digest *d);
 
@@ -57,12 +70,15 @@ bool guard_is_marked(struct guard *g, const struct digest *d);
  * if another one is at work. */
 int guard_begin(struct guard *g);
 /** guard_condemn(g, d, n, spared): at most GUARD_BATCH_MAX, after the last
- * batch was settled (-EINVAL); spared[i] is set for those that must stay.  What
- * is condemned is written down before this returns. */
+ * batch was settled (-EINVAL); spared[i] is set for those that must stay, and
+ * cleared for others.  What is condemned is written down, and known no more,
+ * before this returns; on error nothing is condemned.  After several batches
+ * without an answer it waits until the oldest one's grace is over. */
 int guard_condemn(struct guard *g, const struct digest *d, size_t n,
     bool *spared);
 /** guard_settle(g, answered): whether the store has answered for all of the
- * batch; if not, the batch waits out its grace.  0, 1 if none was condemned. */
+ * batch, with the first try; if not, the batch waits out its grace.  0, 1 if
+ * none was condemned. */
 int guard_settle(struct guard *g, bool answered);
 /** guard_end(g): in any case, also for a collector that is gone; settles a
  * batch that is left as not answered. */
