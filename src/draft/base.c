@@ -349,6 +349,13 @@ base_find(struct base *b, const char *shown)
 }
 
 int
+base_manifest(struct base *b, unsigned flags, struct manifest **ret)
+{
+	return b->gone ? -ENOENT :
+	    repo_manifest(b->repo, &b->snap, flags, ret);
+}
+
+int
 base_csum(struct base_archive *a, unsigned flags, struct digest *ret)
 {
 	const struct manifest_file *f;

@@ -13,6 +13,7 @@
 struct buf;
 struct digest;
 struct index;
+struct manifest;
 struct pxar_dir;
 struct reader;
 struct repo;
@@ -47,6 +48,9 @@ size_t base_count(const struct base *b);
 /** base_archive(b, i): sorted by shown name; as long as b. */
 struct base_archive *base_archive(struct base *b, size_t i);
 struct base_archive *base_find(struct base *b, const char *shown);
+
+/** base_manifest(b, flags, ret): of one that is not empty; a reference. */
+int base_manifest(struct base *b, unsigned flags, struct manifest **ret);
 
 /** base_csum(a, flags, ret): what the manifest says of its index; all zeros if
  * that says nothing or cannot be read. */

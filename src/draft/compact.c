@@ -60,8 +60,8 @@ go_on(struct frames *f)
 }
 
 static int
-add_piece(const struct inode *i, const struct piece *p, struct record *rec,
-    struct str *out)
+add_piece(const struct draft *d, const struct inode *i, const struct piece *p,
+    struct record *rec, struct str *out)
 {
 	rec->off = p->off;
 	rec->len = p->len;
@@ -76,9 +76,7 @@ add_piece(const struct inode *i, const struct piece *p, struct record *rec,
 		rec->kind = REC_LOST;
 		break;
 	case PIECE_CHUNK:
-		rec->kind = REC_CHUNK;
-		rec->chunk = *p;
-		break;
+		return log_chunk(d, i->ino, p, out);
 	case PIECE_BASE:
 		return 0;
 	}
@@ -88,7 +86,7 @@ add_piece(const struct inode *i, const struct piece *p, struct record *rec,
 
 /* As if it had been written now, piece by piece, over what the base has. */
 static int
-add_content(const struct inode *i, struct frames *f)
+add_content(const struct draft *d, const struct inode *i, struct frames *f)
 {
 	struct record rec = {
 	    .ino = i->ino,
@@ -113,7 +111,7 @@ add_content(const struct inode *i, struct frames *f)
 		r = record_add(&f->all, &rec);
 	for (pos = 0; r == 0 && content_at(i->content, pos, &p) == 0;
 	    pos = p.off + p.len) {
-		r = add_piece(i, &p, &rec, &f->all);
+		r = add_piece(d, i, &p, &rec, &f->all);
 		if (r == 0)
 			r = go_on(f);
 	}
@@ -127,7 +125,7 @@ add_inode(struct draft *d, const struct inode *i, struct frames *f)
 
 	r = log_inode(d, i, &f->all);
 	if (r == 0)
-		r = add_content(i, f);
+		r = add_content(d, i, f);
 	/* The pieces told of the time of the content; the inode has its own. */
 	if (r == 0 && i->content != NULL)
 		r = log_attr(d, i, &f->all);

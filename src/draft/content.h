@@ -40,6 +40,7 @@ struct piece {
 	uint32_t chunk_size;	/* CHUNK: all of the chunk */
 	uint32_t skip;		/* CHUNK: where the piece begins in it */
 	unsigned flags;		/* CHUNK: enum piece_flags */
+	uint32_t key;		/* CHUNK: under which: see chunk_keys.h */
 };
 
 int content_new(struct content **ret);

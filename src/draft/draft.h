@@ -61,7 +61,13 @@ struct drafts_opts {
 	bool fsync_store;	/* fsync waits for the store */
 	uid_t uid;		/* of current/ itself */
 	gid_t gid;
-	const struct enc_key *key;	/* NULL: plain; borrowed */
+	/* What snapshots are signed with, and all in them encrypted unless
+	 * sign_only; borrowed; NULL: neither. */
+	const struct enc_key *key;
+	bool sign_only;
+	/* Content of rsa-encrypted.key in each of them; borrowed; NULL: none,
+	 * as there is without key. */
+	const struct buf *key_blob;
 	/* Told before published: what the format keeps as several files, all
 	 * of them known by one number, and this name is not the file that has
 	 * the number now.  On any thread. */

@@ -12,6 +12,7 @@
 #include "draft/record.h"
 
 struct base_view;
+struct chunk_keys;
 struct content;
 struct io;
 struct journal;
@@ -197,6 +198,7 @@ struct drafts {
 	struct io *io;
 	struct spill *spill;
 	struct learn *learn;
+	struct chunk_keys *keys;
 	pthread_t idle;		/* publishes what nobody writes any more */
 	bool has_idle;
 	bool finishing;		/* that one ends; guarded by lock */
@@ -330,6 +332,9 @@ int log_head(struct draft *d, struct base *b, unsigned flags,
 /** log_touch(d, dir, now, txn): that dir was changed then. */
 int log_touch(struct draft *d, const struct inode *dir,
     const struct timespec *now, struct str *txn);
+/** log_chunk(d, ino, p, txn): that the piece is in its chunk. */
+int log_chunk(const struct draft *d, uint64_t ino, const struct piece *p,
+    struct str *txn);
 int log_drop(const struct inode *i, struct str *txn);
 /** log_name(d, dir, name, len, child, hides, txn): child NULL: nothing. */
 int log_name(const struct inode *dir, const char *name, size_t len,

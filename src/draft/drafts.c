@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/num.h"
 #include "base/str.h"
+#include "draft/chunk_keys.h"
 #include "draft/draft_priv.h"
 #include "draft/journal.h"
 #include "draft/learn.h"
@@ -43,6 +44,9 @@ start(struct drafts *ds)
 
 	r = staging_new(limit != 0 ? limit : STAGING_DEFAULT, ds->opts.floor,
 	    &ds->staging);
+	if (r == 0)
+		r = chunk_keys_new(repo_keys(ds->repo),
+		    ds->opts.sign_only ? NULL : ds->opts.key, &ds->keys);
 	if (r == 0)
 		r = state_open(ds);
 	if (r == 0)
@@ -162,6 +166,7 @@ drafts_free(struct drafts *ds)
 		LIST_REMOVE(d, link);
 		draft_free(d);
 	}
+	chunk_keys_free(ds->keys);
 	staging_free(ds->staging);
 	if (ds->dir >= 0)
 		close(ds->dir);

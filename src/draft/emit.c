@@ -21,6 +21,7 @@
 #include "repo/stream_writer.h"
 
 #define CATALOG_NAME "catalog.pcat1.didx"
+#define KEY_NAME "rsa-encrypted.key.blob"
 /* How often progress is shown. */
 #define REPORT_BYTES (8 * MIB)
 
@@ -84,16 +85,13 @@ emit_stream(struct emit *em, struct stream_writer *w, const char *server)
 	return r;
 }
 
-int
-emit_add_blob(struct emit *em, const char *server, const void *p, size_t len)
+/* Takes b over. */
+static int
+add_blob(struct emit *em, const char *server, struct buf *b)
 {
 	struct snapshot_file *f;
-	struct buf *b;
 	int r;
 
-	r = blob_encode_with(p, len, true, em->key, &b);
-	if (r < 0)
-		return r;
 	r = new_file(em, server, &f);
 	if (r < 0) {
 		buf_unref(b);
@@ -103,6 +101,16 @@ emit_add_blob(struct emit *em, const char *server, const void *p, size_t len)
 	f->size = b->len;
 	f->csum = digest_of(b->data, b->len);
 	return 0;
+}
+
+int
+emit_add_blob(struct emit *em, const char *server, const void *p, size_t len)
+{
+	struct buf *b;
+	int r;
+
+	r = blob_encode_with(p, len, true, em->key, &b);
+	return r < 0 ? r : add_blob(em, server, b);
 }
 
 static void
@@ -135,6 +143,13 @@ failed(const struct emit *em, const char *path, size_t len, int r)
 
 	publish_title(em->d, &title);
 	str_escape(&name, path, len);
+	if (r == -ENOKEY) {
+		publish_log(em->d, "%s: cannot publish %s: some of its bytes "
+		    "are encrypted with a key that is not at hand\n"
+		    "hint: keyfile=FILE, beside the one to write with",
+		    str_get(&title), str_get(&name));
+		return r;
+	}
 	if (r != -ENOENT && r != -EBADMSG) {
 		publish_log(em->d, "%s: publishing has stopped at %s: %s",
 		    str_get(&title), str_get(&name), publish_why(r));
@@ -184,15 +199,33 @@ write_catalog(struct emit *em)
 	return r < 0 ? failed(em, CATALOG_NAME, strlen(CATALOG_NAME), r) : 0;
 }
 
+/* The key that everything is encrypted with, for who has the master key: that
+ * is encrypted already, and not packed. */
+static int
+write_key(struct emit *em)
+{
+	const struct buf *b = em->d->all->opts.key_blob;
+	struct buf *blob;
+	int r;
+
+	if (b == NULL || em->d->all->opts.key == NULL)
+		return 0;
+	r = blob_encode(b->data, b->len, false, &blob);
+	return r < 0 ? r : add_blob(em, KEY_NAME, blob);
+}
+
 static int
 rank(const struct snapshot_file *f)
 {
 	if (streq(f->name, CATALOG_NAME))
 		return 1;
+	if (streq(f->name, KEY_NAME))
+		return 3;
 	return archive_kind(f->name) == ARCHIVE_BLOB ? 2 : 0;
 }
 
-/* Archives, the catalog, blobs; each as they came, which is by name. */
+/* Archives, the catalog, blobs, the key; each as they came, which is by
+ * name. */
 static int
 sort_files(struct emit *em)
 {
@@ -201,7 +234,7 @@ sort_files(struct emit *em)
 
 	if (v == NULL)
 		return -ENOMEM;
-	for (int k = 0; k <= 2; k++)
+	for (int k = 0; k <= 3; k++)
 		for (size_t i = 0; i < em->n_files; i++)
 			if (rank(&em->files[i]) == k)
 				v[n++] = em->files[i];
@@ -233,6 +266,8 @@ emit_all(struct emit *em)
 	}
 	if (r == 1)
 		r = write_catalog(em);
+	if (r == 0)
+		r = write_key(em);
 	if (r == 0)
 		r = sort_files(em);
 	walk_free(w);

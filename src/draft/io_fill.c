@@ -8,8 +8,11 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/lock.h"
+#include "base/log.h"
 #include "base/num.h"
+#include "draft/chunk_keys.h"
 #include "draft/draft_priv.h"
+#include "pbs/enc_key.h"
 #include "pbs/index.h"
 #include "repo/chunks.h"
 #include "repo/reader.h"
@@ -114,14 +117,25 @@ fill_local(struct draft *d, struct inode *i, const struct span *s,
 	return r;
 }
 
-static struct chunk_id
-chunk_of(const struct draft *d, const struct piece *p)
+static int
+chunk_of(const struct draft *d, const struct piece *p, struct chunk_id *ret)
 {
-	return (struct chunk_id){
-	    .digest = p->digest,
-	    .size = p->chunk_size,
-	    .key = d->all->opts.key,
-	};
+	*ret = (struct chunk_id){.digest = p->digest, .size = p->chunk_size};
+	return chunk_keys_get(d->all->keys, p->key, &ret->key);
+}
+
+/* It was uploaded by a mount that had another key. */
+static int
+no_key(const struct draft *d, const struct piece *p)
+{
+	char text[FINGERPRINT_LEN + 1];
+
+	fingerprint_format(chunk_keys_fingerprint(d->all->keys, p->key), text);
+	log_limited(LOG_LVL_ERR, "%s/%s: what was written has been encrypted "
+	    "with key %s, which is not at hand\nhint: keyfile=FILE, beside "
+	    "the one to write with", backup_type_name(d->group.type),
+	    d->group.id, text);
+	return -ENOKEY;
 }
 
 static void
@@ -132,8 +146,8 @@ prefetch(struct draft *d, const struct piece *p, unsigned n)
 	unsigned k;
 
 	for (k = 0; k < n; k++) {
-		id = chunk_of(d, &p[k]);
-		if (p[k].kind == PIECE_CHUNK && !chunks_prefetch(c, &id))
+		if (p[k].kind == PIECE_CHUNK &&
+		    chunk_of(d, &p[k], &id) == 0 && !chunks_prefetch(c, &id))
 			return;
 	}
 }
@@ -171,9 +185,12 @@ fill_chunk(struct draft *d, const struct piece *p, uint8_t *out,
 {
 	_cleanup_(buf_unrefp) struct buf *b = NULL;
 	struct chunks *c = repo_chunks(d->all->repo);
-	struct chunk_id id = chunk_of(d, p);
+	struct chunk_id id;
 	int r;
 
+	r = chunk_of(d, p, &id);
+	if (r < 0)
+		return no_key(d, p);
 	if (flags & DRAFT_NOWAIT)
 		r = chunks_try(c, &id, &b);
 	else

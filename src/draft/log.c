@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/num.h"
 #include "base/str.h"
+#include "draft/chunk_keys.h"
 #include "draft/journal.h"
 
 int
@@ -64,7 +65,8 @@ log_head(struct draft *d, struct base *b, unsigned flags, struct str *txn)
 	_cleanup_(str_fini) struct str name = {0};
 	struct record rec = {
 	    .kind = REC_HEAD,
-	    .version = RECORD_VERSION,
+	    .version = chunk_keys_any(d->all->keys) ? RECORD_VERSION :
+	        RECORD_VERSION_PLAIN,
 	    .slot = d->slot,
 	};
 	int r;
@@ -170,6 +172,19 @@ log_touch(struct draft *d, const struct inode *dir,
 	record_of(dir, &rec);
 	rec.mtime_sec = rec.ctime_sec = now->tv_sec;
 	rec.mtime_nsec = rec.ctime_nsec = (uint32_t)now->tv_nsec;
+	return record_add(txn, &rec);
+}
+
+int
+log_chunk(const struct draft *d, uint64_t ino, const struct piece *p,
+    struct str *txn)
+{
+	struct record rec = {.kind = REC_CHUNK, .ino = ino, .chunk = *p};
+
+	if (p->key != CHUNK_KEYS_PLAIN) {
+		rec.sealed = true;
+		rec.key = *chunk_keys_fingerprint(d->all->keys, p->key);
+	}
 	return record_add(txn, &rec);
 }
 

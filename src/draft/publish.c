@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/num.h"
 #include "base/str.h"
+#include "draft/chunk_keys.h"
 #include "draft/draft_priv.h"
 #include "draft/journal.h"
 #include "draft/learn.h"
@@ -81,11 +82,11 @@ make_manifest(const struct emit *em, struct buf **ret)
 	for (size_t i = 0; i < em->n_files; i++)
 		m.files[i] = (struct manifest_file){
 		    .name = em->files[i].name,
-		    .crypt = em->key != NULL ? CRYPT_ENCRYPT : CRYPT_NONE,
+		    .crypt = publish_mode(d),
 		    .size = em->files[i].size,
 		    .csum = em->files[i].csum,
 		};
-	r = manifest_make(&m, em->key, &em->stats, ret);
+	r = manifest_make(&m, d->all->opts.key, &em->stats, ret);
 	free(m.files);
 	return r;
 }
@@ -213,11 +214,12 @@ emit(struct draft *d, int64_t time, const struct plan *plan)
 	    .d = d,
 	    .plan = plan,
 	    .uploads = d->all->opts.uploads,
-	    .key = d->all->opts.key,
 	    .time = time,
 	};
 	int r;
 
+	(void)chunk_keys_get(d->all->keys, chunk_keys_ours(d->all->keys),
+	    &em.key);
 	learn_base(d);
 	r = emit_all(&em);
 	if (r == 0)
@@ -248,6 +250,7 @@ publish_frozen(struct draft *d, int64_t time)
 		LOCK(&d->lock);
 		d->total = plan.total;
 	}
+	publish_tell_crypt(d);
 	r = claim != NULL ? claim_hold(claim) : 0;
 	if (r == 0) {
 		r = emit(d, time, &plan);

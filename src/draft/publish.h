@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "pbs/manifest.h"
 #include "pbs/manifest_writer.h"
 #include "pbs/names.h"
 
@@ -38,6 +39,13 @@ void publish_log(const struct draft *d, const char *fmt, ...)
 /** publish_why(err): what it means to who publishes. */
 const char *publish_why(int err);
 
+/* publish_crypt.c */
+/** publish_mode(d): of every file in the snapshot. */
+enum crypt_mode publish_mode(const struct draft *d);
+/** publish_tell_crypt(d): whoever has thought that it is encrypted should hear
+ * that it is not; and why all of it is uploaded. */
+void publish_tell_crypt(const struct draft *d);
+
 /* What becomes of a name at the top. */
 struct plan_top {
 	enum archive_kind kind;	/* FIXED, DYNAMIC, BLOB, PXAR, MPXAR */
@@ -66,7 +74,8 @@ struct emit {
 	struct draft *d;		/* borrowed */
 	const struct plan *plan;	/* borrowed */
 	struct uploads *uploads;	/* borrowed */
-	const struct enc_key *key;	/* borrowed, or NULL */
+	const struct enc_key *key;	/* of chunks and blobs; borrowed; NULL:
+					 * plain */
 	int64_t time;
 	uint8_t *buf;			/* owned: EMIT_BLOCK bytes */
 	struct snapshot_file *files;	/* owned, with their data */

@@ -21,6 +21,8 @@
 #define GROUP_MAX 1024
 #define XATTR_NAME_LEN_MAX 255
 #define NSEC_PER_SEC 1000000000
+/* A chunk that is encrypted: REC_CHUNK to the caller. */
+#define KIND_SEALED ((uint32_t)REC_NOT_PUBLISHED + 1)
 #define INODE_FLAGS \
 	((unsigned)(REC_INODE_BASE | REC_INODE_ATTR | REC_INODE_NLINK))
 
@@ -71,6 +73,9 @@ static const struct layout layouts[] = {
     [REC_CHUNK] = {{F64(ino), F64(chunk.off), F64(chunk.len),
         FDIGEST(chunk.digest), F32(chunk.chunk_size), F32(chunk.skip),
         F32(chunk.flags)}, TAIL_NONE, 0},
+    [KIND_SEALED] = {{F64(ino), F64(chunk.off), F64(chunk.len),
+        FDIGEST(chunk.digest), F32(chunk.chunk_size), F32(chunk.skip),
+        F32(chunk.flags), FDIGEST(key)}, TAIL_NONE, 0},
     [REC_DROP] = {{F64(ino)}, TAIL_NONE, 0},
     [REC_PUBLISHING] = {{F64(time), FDIGEST(digest)}, TAIL_NONE, 0},
     [REC_NOT_PUBLISHED] = {{{END, 0}}, TAIL_NONE, 0},
@@ -287,10 +292,18 @@ tail_len(const struct record *r, const struct layout *l)
 	return 0;
 }
 
+/* How it is written. */
+static uint32_t
+kind_of(const struct record *r)
+{
+	return r->kind == REC_CHUNK && r->sealed ? KIND_SEALED : r->kind;
+}
+
 int
 record_add(struct str *out, const struct record *r)
 {
-	const struct layout *l = layout_of(r->kind);
+	const struct layout *l = r->kind <= REC_NOT_PUBLISHED ?
+	    layout_of(kind_of(r)) : NULL;
 	uint8_t b[FIXED_MAX];
 	size_t n = HEADER_LEN;
 
@@ -301,7 +314,7 @@ record_add(struct str *out, const struct record *r)
 		n += field_len(f->type);
 	}
 	put_le32(b, (uint32_t)(n + tail_len(r, l)));
-	put_le32(b + 4, r->kind);
+	put_le32(b + 4, kind_of(r));
 	str_addn(out, (const char *)b, n);
 	if (l->tail == TAIL_DATA) {
 		str_addn(out, r->data, r->data_len);
@@ -348,7 +361,8 @@ record_next(const void *p, size_t len, struct record *ret)
 	l = layout_of(get_le32(b + 4));
 	if (l == NULL || all > len || all > INT32_MAX || all < fixed_len(l))
 		return -EBADMSG;
-	ret->kind = get_le32(b + 4);
+	ret->sealed = get_le32(b + 4) == KIND_SEALED;
+	ret->kind = ret->sealed ? REC_CHUNK : get_le32(b + 4);
 	if (ret->kind == REC_CHUNK)
 		ret->chunk.kind = PIECE_CHUNK;
 	for (const struct field *f = l->fields; f->type != END; f++) {

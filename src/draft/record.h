@@ -2,6 +2,7 @@
 #ifndef DRAFT_RECORD_H
 #define DRAFT_RECORD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,7 +35,9 @@ enum record_kind {
 	REC_NOT_PUBLISHED,	/* it was not */
 };
 
-#define RECORD_VERSION 1
+/* Journals that tell of no encrypted chunk have version 1. */
+#define RECORD_VERSION 2
+#define RECORD_VERSION_PLAIN 1
 #define RECORD_NAME_MAX 255
 #define RECORD_TARGET_MAX 4095
 #define RECORD_XATTRS_MAX ((size_t)1 << 20)	/* bytes of REC_META's set */
@@ -74,7 +77,9 @@ struct record {
 	 * write is one small record.  The inode has own_attr by then. */
 	int64_t mtime_sec, ctime_sec;
 	uint32_t mtime_nsec, ctime_nsec;
-	struct piece chunk;	/* CHUNK: off, len, digest, ... */
+	struct piece chunk;	/* CHUNK: off, len, digest, ...; not its key */
+	bool sealed;		/* CHUNK: it is encrypted with the key of */
+	struct digest key;	/* that fingerprint */
 	struct digest digest;	/* PUBLISHING: SHA-256 of the manifest; ARCHIVE:
 				 * its index's csum */
 };

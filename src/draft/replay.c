@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/num.h"
 #include "base/str.h"
+#include "draft/chunk_keys.h"
 #include "draft/content.h"
 #include "draft/draft_priv.h"
 #include "draft/drafts.h"
@@ -65,7 +66,8 @@ replay_head(struct draft *d, const struct record *rec)
 {
 	if (d->replay->has_head || rec->slot != d->slot)
 		return -EBADMSG;
-	if (rec->version != RECORD_VERSION)
+	if (rec->version < RECORD_VERSION_PLAIN ||
+	    rec->version > RECORD_VERSION)
 		return -EPROTONOSUPPORT;
 	d->replay->has_head = true;
 	return draft_parse_group(rec->name, &d->group);
@@ -429,6 +431,17 @@ replay_own(struct draft *d, const struct record *rec)
 }
 
 static int
+settle(struct draft *d, struct inode *i, const struct record *rec)
+{
+	struct piece p = rec->chunk;
+	int r = 0;
+
+	if (rec->sealed)
+		r = chunk_keys_add(d->all->keys, &rec->key, &p.key);
+	return r < 0 ? r : content_settle(i->content, &p, UINT64_MAX);
+}
+
+static int
 change(struct draft *d, struct inode *i, const struct record *rec)
 {
 	struct content *c = i->content;
@@ -443,7 +456,7 @@ change(struct draft *d, struct inode *i, const struct record *rec)
 	case REC_SIZE:
 		return content_truncate(c, rec->len, ++d->seq);
 	default:
-		return content_settle(c, &rec->chunk, UINT64_MAX);
+		return settle(d, i, rec);
 	}
 }
 

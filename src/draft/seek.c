@@ -6,6 +6,7 @@
 
 #include "base/lock.h"
 #include "base/num.h"
+#include "draft/chunk_keys.h"
 #include "draft/draft_priv.h"
 #include "draft/io.h"
 #include "repo/chunks.h"
@@ -54,12 +55,13 @@ hole_at(struct draft *d, struct inode *i, uint64_t off, bool *ret_hole,
 	*ret_hole = p.kind == PIECE_HOLE;
 	*ret_end = p.off + p.len;
 	if (p.kind == PIECE_CHUNK) {
-		const struct chunk_id id = {
+		struct chunk_id id = {
 		    .digest = p.digest,
 		    .size = p.chunk_size,
 		};
 
-		*ret_hole = chunk_is_zero(&id);
+		*ret_hole = chunk_keys_get(d->all->keys, p.key, &id.key) == 0 &&
+		    chunk_is_zero(&id);
 	}
 	if (p.kind == PIECE_BASE)
 		return hole_in_base(d, i, off, *ret_end, ret_hole, ret_end);

@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/lock.h"
 #include "base/num.h"
+#include "draft/chunk_keys.h"
 #include "draft/draft_priv.h"
 #include "draft/walk.h"
 #include "pbs/chunker.h"
@@ -23,8 +24,10 @@ shares(const struct draft *d, const struct reader *r)
 {
 	const struct index_chunk first = index_chunk(reader_index(r), 0);
 	const struct chunk_id id = reader_chunk_id(r, &first);
-	const struct enc_key *ours = d->all->opts.key;
+	const struct enc_key *ours;
 
+	(void)chunk_keys_get(d->all->keys, chunk_keys_ours(d->all->keys),
+	    &ours);
 	if (ours == NULL || id.key == NULL)
 		return ours == id.key;
 	return digest_eq(enc_key_fingerprint(ours),
@@ -162,6 +165,15 @@ base_chunk(const struct source *s, const struct piece *p, uint64_t off,
 	return -ENXIO;
 }
 
+/* A chunk that a new index could have; what another mount has uploaded may be
+ * under another key. */
+static bool
+is_ours(const struct source *s, const struct piece *p)
+{
+	return p->kind == PIECE_CHUNK &&
+	    p->key == chunk_keys_ours(s->d->all->keys);
+}
+
 int
 source_chunk(const struct source *s, uint64_t off, uint64_t end, bool natural,
     struct source_chunk *ret)
@@ -173,7 +185,7 @@ source_chunk(const struct source *s, uint64_t off, uint64_t end, bool natural,
 		if (p.kind == PIECE_BASE &&
 		    base_chunk(s, &p, off, end, natural, ret) == 0)
 			return 0;
-		if (p.kind != PIECE_CHUNK || p.off != off || p.skip != 0 ||
+		if (!is_ours(s, &p) || p.off != off || p.skip != 0 ||
 		    p.len != p.chunk_size)
 			continue;
 		*ret = (struct source_chunk){
@@ -198,14 +210,14 @@ is_packed(const struct source *s)
 	if (s->size == 0)
 		return false;
 	source_piece(s, 0, &p);
-	if (p.kind != PIECE_CHUNK || (p.flags & PIECE_PACKED) == 0 ||
+	if (!is_ours(s, &p) || (p.flags & PIECE_PACKED) == 0 ||
 	    p.skip < PXAR_PAYLOAD_HEADER_LEN)
 		return false;
 	while (p.off + p.len < s->size) {
 		if (p.skip + p.len != p.chunk_size)
 			return false;
 		source_piece(s, p.off + p.len, &p);
-		if (p.kind != PIECE_CHUNK || p.skip != 0)
+		if (!is_ours(s, &p) || p.skip != 0)
 			return false;
 	}
 	return true;

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/num.h"
 #include "base/str.h"
+#include "draft/chunk_keys.h"
 #include "draft/draft_priv.h"
 #include "draft/io.h"
 #include "draft/journal.h"
@@ -195,14 +196,17 @@ launch(struct spill *s, struct spill_job *j)
 int
 spill_submit(struct spill *s, struct spill_job *j)
 {
+	const struct enc_key *key;
 	int r = 0;
 
 	if (j->sd == NULL)
 		r = launch(s, j);
+	if (r == 0)
+		r = chunk_keys_get(s->ds->keys, chunk_keys_ours(s->ds->keys),
+		    &key);
 	if (r == 0) {
 		j->up.done = upload_done;
-		r = uploads_try(s->ds->opts.uploads, j->plain,
-		    s->ds->opts.key, &j->up);
+		r = uploads_try(s->ds->opts.uploads, j->plain, key, &j->up);
 	}
 	if (r == -EAGAIN) {
 		s->stalled = j;
@@ -250,13 +254,13 @@ static void
 note_part(struct draft *d, const struct spill_part *part, struct str *txn)
 {
 	struct inode *i = inode_find(d, part->item->ino);
-	struct record rec = {.kind = REC_CHUNK, .ino = part->item->ino};
+	struct piece p;
 
 	if (i == NULL)
 		return;
 	if (i->content != NULL && !inode_is_orphan(i) &&
-	    content_try_settle(i->content, &part->p, part->seq,
-	    &rec.chunk) == 0 && record_add(txn, &rec) < 0)
+	    content_try_settle(i->content, &part->p, part->seq, &p) == 0 &&
+	    log_chunk(d, i->ino, &p, txn) < 0)
 		txn->failed = true;
 	inode_unref(d, i);
 }
@@ -307,6 +311,7 @@ settle_parts(struct draft *d, struct spill_job *j, struct settled *v)
 	LOCK(&d->lock);
 	for (k = 0; k < j->n; k++) {
 		j->parts[k].p.digest = j->up.digest;
+		j->parts[k].p.key = chunk_keys_ours(d->all->keys);
 		note_part(d, &j->parts[k], &txn);
 	}
 	r = draft_log(d, &txn, &seq);

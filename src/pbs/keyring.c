@@ -77,6 +77,12 @@ keyring_count(const struct keyring *r)
 }
 
 const struct enc_key *
+keyring_at(const struct keyring *r, size_t i)
+{
+	return r->keys[i];
+}
+
+const struct enc_key *
 keyring_find(const struct keyring *r, const char *fingerprint)
 {
 	struct digest d;

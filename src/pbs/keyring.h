@@ -23,6 +23,9 @@ void keyring_unref(struct keyring *r);
 int keyring_add(struct keyring *r, struct enc_key *k);
 /** keyring_count(r): r may be NULL, which is an empty one. */
 size_t keyring_count(const struct keyring *r);
+/** keyring_at(r, i): in the order in which they were added; i is below the
+ * count.  Borrowed. */
+const struct enc_key *keyring_at(const struct keyring *r, size_t i);
 /** keyring_find(r, fingerprint): borrowed, or NULL. */
 const struct enc_key *keyring_find(const struct keyring *r,
     const char *fingerprint);
