@@ -143,13 +143,6 @@ failed(const struct emit *em, const char *path, size_t len, int r)
 
 	publish_title(em->d, &title);
 	str_escape(&name, path, len);
-	if (r == -ENOKEY) {
-		publish_log(em->d, "%s: cannot publish %s: some of its bytes "
-		    "are encrypted with a key that is not at hand\n"
-		    "hint: keyfile=FILE, beside the one to write with",
-		    str_get(&title), str_get(&name));
-		return r;
-	}
 	if (r != -ENOENT && r != -EBADMSG) {
 		publish_log(em->d, "%s: publishing has stopped at %s: %s",
 		    str_get(&title), str_get(&name), publish_why(r));

@@ -61,6 +61,9 @@ publish_log(const struct draft *d, const char *fmt, ...)
 const char *
 publish_why(int err)
 {
+	if (err == -ENOKEY)
+		return "it is encrypted with a key that is not at hand\n"
+		    "hint: keyfile=FILE, beside the one to write with";
 	return err == -EBADMSG ? "it is damaged" : strerror(-err);
 }
 

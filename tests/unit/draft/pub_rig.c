@@ -71,7 +71,8 @@ rig_open(struct rig *g)
 {
 	struct uploads_opts uo = {.memory = 64 * MIB, .timeout_ms = 2000};
 	const struct repo_opts ro = {
-	    .name = "test", .timeout_ms = 5000, .keys = fixture_keys()};
+	    .name = "test", .timeout_ms = 5000,
+	    .keys = g->keys != NULL ? g->keys : fixture_keys()};
 	char state[128];
 
 	snprintf(state, sizeof(state), "%s/state", g->dir);

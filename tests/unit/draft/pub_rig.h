@@ -11,6 +11,7 @@
 #include "gate.h"
 #include "pbs/index.h"
 
+struct keyring;
 struct tree;
 struct tree_snap;
 
@@ -22,6 +23,7 @@ struct rig {
 	struct gate *gate;	/* owned */
 	char dir[64];		/* scratch: state/, and store/ of a directory */
 	struct drafts_opts o;
+	struct keyring *keys;	/* NULL: fixture_keys() */
 	struct group_name group;
 	struct repo *repo;
 	struct known *known;
