@@ -84,6 +84,13 @@ struct record {
 				 * its index's csum */
 };
 
+/** record_is_known(version): of a HEAD. */
+static inline bool
+record_is_known(uint32_t version)
+{
+	return version >= RECORD_VERSION_PLAIN && version <= RECORD_VERSION;
+}
+
 /** record_add(out, r): appends it to a transaction; -EINVAL for one that
  * record_next would refuse, which changes nothing; -ENOMEM. */
 int record_add(struct str *out, const struct record *r);

@@ -66,8 +66,7 @@ replay_head(struct draft *d, const struct record *rec)
 {
 	if (d->replay->has_head || rec->slot != d->slot)
 		return -EBADMSG;
-	if (rec->version < RECORD_VERSION_PLAIN ||
-	    rec->version > RECORD_VERSION)
+	if (!record_is_known(rec->version))
 		return -EPROTONOSUPPORT;
 	d->replay->has_head = true;
 	return draft_parse_group(rec->name, &d->group);

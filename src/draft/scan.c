@@ -37,7 +37,7 @@ scan_head(struct scanning *s, const struct record *rec)
 {
 	if (s->has_head || rec->slot != s->slot)
 		return -EBADMSG;
-	if (rec->version != RECORD_VERSION)
+	if (!record_is_known(rec->version))
 		return -EPROTONOSUPPORT;
 	s->has_head = true;
 	return draft_parse_group(rec->name, &s->group);

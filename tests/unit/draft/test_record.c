@@ -44,6 +44,9 @@ static const struct record samples[] = {
     {.kind = REC_CHUNK, .ino = UINT64_MAX, .chunk = {.kind = PIECE_CHUNK,
         .off = 1, .len = 2, .chunk_size = 5, .skip = 3, .digest = {{9}},
         .flags = PIECE_NATURAL | PIECE_PACKED}},
+    {.kind = REC_CHUNK, .ino = 19, .sealed = true, .key = {{7, 8}},
+        .chunk = {.kind = PIECE_CHUNK, .off = 1, .len = 2, .chunk_size = 5,
+            .skip = 3, .digest = {{9}}, .flags = PIECE_NATURAL}},
     {.kind = REC_DROP, .ino = 18},
     {.kind = REC_PUBLISHING, .time = INT64_MAX, .digest = {{0xff}}},
     {.kind = REC_NOT_PUBLISHED},
@@ -121,6 +124,17 @@ the_bytes_stay_the_same(void **state)
 	    .digest = {{9}}, .flags = PIECE_NATURAL}}), 0);
 	assert_int_equal(s.len, sizeof(chunk));
 	assert_memory_equal(s.s, chunk, sizeof(chunk));
+	str_reset(&s);
+	assert_int_equal(record_add(&s, &(struct record){.kind = REC_CHUNK,
+	    .ino = 4, .sealed = true, .key = {{0xab}}, .chunk = {.off = 1,
+	    .len = 2, .chunk_size = 5, .skip = 3, .digest = {{9}},
+	    .flags = PIECE_NATURAL}}), 0);
+	/* The same, with another kind, and the key behind it. */
+	assert_int_equal(s.len, sizeof(chunk) + DIGEST_LEN);
+	assert_int_equal(s.s[0], sizeof(chunk) + DIGEST_LEN);
+	assert_int_equal(s.s[4], 17);
+	assert_memory_equal(s.s + 8, chunk + 8, sizeof(chunk) - 8);
+	assert_int_equal((uint8_t)s.s[sizeof(chunk)], 0xab);
 	str_fini(&s);
 }
 
