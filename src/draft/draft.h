@@ -107,6 +107,18 @@ int drafts_remove(struct drafts *ds, const struct group_name *g);
 typedef void drafts_replaced_fn(void *arg, const struct group_name *g);
 void drafts_refreshed(struct drafts *ds, drafts_replaced_fn *fn, void *arg);
 
+/** drafts_forget(ds, g, time), drafts_forget_group(ds, g): repo_forget and
+ * repo_forget_group where there are open snapshots: -EBUSY, with a message, if
+ * the one of the group is a view of what is to go (of a group: is there) and
+ * was changed or is in use.  One that is not becomes a view of the latest
+ * snapshot that is left, of which drafts_refreshed tells. */
+int drafts_forget(struct drafts *ds, const struct group_name *g,
+    int64_t time);
+int drafts_forget_group(struct drafts *ds, const struct group_name *g);
+/** draft_say_busy(g, time, changed): that message; time 0: all of it.  For who
+ * knows of open snapshots by draft_scan. */
+void draft_say_busy(const struct group_name *g, int64_t time, bool changed);
+
 struct draft_state {
 	struct group_name group;
 	bool changed;		/* there is something to publish */

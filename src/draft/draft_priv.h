@@ -170,6 +170,8 @@ struct draft {
 	unsigned frozen;	/* no new ones start */
 	bool publishing;
 	bool removed;		/* its group is gone */
+	bool replaced;		/* it is a view of another snapshot, and
+				 * drafts_refreshed has not told so */
 	uint64_t done, total;
 	/* A REC_PUBLISHING without an outcome: asked for before anything else
 	 * may happen. */

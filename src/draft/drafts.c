@@ -101,10 +101,8 @@ err_free:
 	return r;
 }
 
-/* Drafts stay as long as ds: what was copied under the lock may be used without
- * it. */
-static size_t
-copy_list(struct drafts *ds, struct draft ***ret)
+size_t
+drafts_list(struct drafts *ds, struct draft ***ret)
 {
 	struct draft *d, **all;
 	size_t n = 0;
@@ -140,7 +138,7 @@ drafts_shutdown(struct drafts *ds)
 		spill_stop(ds->spill);
 	if (ds->io != NULL)
 		io_stop(ds->io);
-	n = copy_list(ds, &all);
+	n = drafts_list(ds, &all);
 	for (i = 0; i < n; i++) {
 		LOCK(&all[i]->lock);
 		pthread_cond_broadcast(&all[i]->cond);
@@ -200,8 +198,8 @@ drafts_add(struct drafts *ds, struct draft *d)
 	return 0;
 }
 
-static struct draft *
-find(struct drafts *ds, const struct group_name *g)
+struct draft *
+drafts_find(struct drafts *ds, const struct group_name *g)
 {
 	struct draft key = {.group = *g};
 
@@ -249,7 +247,7 @@ drafts_get(struct drafts *ds, const struct group_name *g, struct draft **ret)
 		return r;
 	{
 		LOCK(&ds->lock);
-		d = find(ds, g);
+		d = drafts_find(ds, g);
 		if (d == NULL) {
 			r = free_slot(ds, &slot);
 			if (r == 0)
@@ -282,148 +280,6 @@ drafts_of(struct drafts *ds, uint64_t ino)
 }
 
 static bool
-is_open(struct draft *d)
-{
-	struct inode *i;
-
-	if (d->inside > 0 || d->frozen > 0 || d->making || d->compacting ||
-	    d->publishing || !LIST_EMPTY(&d->dirs))
-		return true;
-	RB_FOREACH(i, inodes_by_ino, &d->inos)
-		if (i->nopen > 0)
-			return true;
-	return false;
-}
-
-/* With the lock, nothing open, nothing changed: numbers that the kernel knows
- * are stale from now on. */
-static void
-let_go(struct draft *d)
-{
-	struct inode *i = RB_MIN(inodes_by_ino, &d->inos), *next;
-
-	/* One that goes may take its parents with it, which are anywhere. */
-	if (i != NULL)
-		inode_ref(i);
-	for (; i != NULL; i = next) {
-		if (i != d->root && i->nlookup > 0) {
-			i->nlookup = 0;
-			inode_unref(d, i);
-		}
-		next = RB_NEXT(inodes_by_ino, &d->inos, i);
-		if (next != NULL)
-			inode_ref(next);
-		inode_unref(d, i);
-	}
-}
-
-/* What is left of it afterwards is a view of nothing. */
-static int
-close_draft(struct draft *d, struct base *none)
-{
-	int r;
-	LOCK(&d->lock);
-
-	if (d->changed || d->unsettled || is_open(d))
-		return -EBUSY;
-	d->removed = true;
-	let_go(d);
-	r = draft_set_base(d, none);
-	journal_close(d->journal);
-	d->journal = NULL;
-	if (d->dir >= 0)
-		close(d->dir);
-	d->dir = -1;
-	return r;
-}
-
-static int
-remove_draft(struct draft *d)
-{
-	char path[32];
-	struct base *none;
-	int r;
-
-	r = base_open(d->all->repo, NULL, &none);
-	if (r < 0)
-		return r;
-	spill_keep_out(d->all);
-	r = close_draft(d, none);
-	spill_let_in(d->all);
-	base_unref(none);
-	(void)snprintf(path, sizeof(path), "open/%05x", d->slot);
-	return r < 0 ? r : io_remove_tree(d->all->dir, path);
-}
-
-int
-drafts_remove(struct drafts *ds, const struct group_name *g)
-{
-	struct draft *d;
-
-	{
-		LOCK(&ds->lock);
-		d = find(ds, g);
-	}
-	return d != NULL && !d->removed ? remove_draft(d) : 0;
-}
-
-/* 1: it may get that base; draft_thaw later. */
-static int
-begin_refresh(struct draft *d, const struct base *base)
-{
-	LOCK(&d->lock);
-
-	if (d->removed || d->changed || d->unsettled || is_open(d) ||
-	    base_time(base) == base_time(d->base))
-		return 0;
-	d->frozen++;
-	return 1;
-}
-
-/* True if it shows another snapshot now. */
-static bool
-refresh(struct drafts *ds, struct draft *d)
-{
-	bool replaced = false;
-	struct base *base;
-	int r, tries;
-
-	r = draft_latest(ds, &d->group, &base);
-	if (r < 0)
-		return false;
-	if (begin_refresh(d, base) == 1) {
-		r = -EAGAIN;
-		for (tries = 0; r == -EAGAIN && tries < 100; tries++) {
-			{
-				LOCK(&d->lock);
-				let_go(d);
-			}
-			r = draft_reset(d, base);
-		}
-		if (r < 0)
-			log_warn("%s/%s: the open snapshot is still based on "
-			    "an older one: %s",
-			    backup_type_name(d->group.type), d->group.id,
-			    strerror(-r));
-		replaced = r == 0;
-		draft_thaw(d);
-	}
-	base_unref(base);
-	return replaced;
-}
-
-void
-drafts_refreshed(struct drafts *ds, drafts_replaced_fn *fn, void *arg)
-{
-	_cleanup_free_ struct draft **all = NULL;
-	size_t i, n = copy_list(ds, &all);
-
-	for (i = 0; i < n; i++)
-		if (refresh(ds, all[i]) && fn != NULL)
-			fn(arg, &all[i]->group);
-}
-
-static bool
 state_of(struct draft *d, struct draft_state *ret)
 {
 	LOCK(&d->lock);
@@ -445,7 +301,7 @@ void
 drafts_each(struct drafts *ds, draft_state_fn *fn, void *arg)
 {
 	_cleanup_free_ struct draft **all = NULL;
-	size_t i, n = copy_list(ds, &all);
+	size_t i, n = drafts_list(ds, &all);
 	struct draft_state s;
 
 	for (i = 0; i < n; i++)
@@ -484,7 +340,7 @@ static int
 sync_all(struct drafts *ds)
 {
 	_cleanup_free_ struct draft **all = NULL;
-	size_t i, n = copy_list(ds, &all);
+	size_t i, n = drafts_list(ds, &all);
 	struct drafts_stats s;
 	struct journal *j;
 	int r = 0;
@@ -511,7 +367,7 @@ int
 drafts_finish(struct drafts *ds)
 {
 	_cleanup_free_ struct draft **all = NULL;
-	size_t i, n = copy_list(ds, &all);
+	size_t i, n = drafts_list(ds, &all);
 	struct draft_state s;
 	int r, first = 0;
 

@@ -3,6 +3,7 @@
 #define DRAFT_DRAFTS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct base;
@@ -51,5 +52,11 @@ int state_load(struct drafts *ds);
 int draft_load(struct drafts *ds, uint32_t slot, struct draft **ret);
 /** drafts_add(ds, d): lock held: into the lists.  -EEXIST. */
 int drafts_add(struct drafts *ds, struct draft *d);
+/** drafts_find(ds, g): lock held: that of a group, or NULL. */
+struct draft *drafts_find(struct drafts *ds, const struct group_name *g);
+/** drafts_list(ds, ret): how many there are, in a new array, which is NULL
+ * without memory.  They stay as long as ds: what was copied under the lock may
+ * be used without it. */
+size_t drafts_list(struct drafts *ds, struct draft ***ret);
 
 #endif

@@ -5,12 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/cleanup.h"
+#include "base/str.h"
+#include "draft/draft.h"
+#include "draft/scan.h"
 #include "repo/claim.h"
 #include "repo/guard.h"
 #include "repo/known.h"
 #include "repo/repo.h"
-#include "repo/tree.h"
 
 /* Who changes the store is this process. */
 struct local {
@@ -33,76 +34,58 @@ changed(struct local *l, int r)
 	return r;
 }
 
+/* What must stay because an open snapshot was made of it. */
+struct wanted {
+	const struct group_name *g;
+	int64_t time;		/* 0: any of the group */
+};
+
+static int
+check_base(void *arg, const struct group_name *g, int64_t time, bool changed)
+{
+	const struct wanted *w = arg;
+
+	if (!changed || g->type != w->g->type || !streq(g->id, w->g->id) ||
+	    !streq(g->ns, w->g->ns) || (w->time != 0 && time != w->time))
+		return 0;
+	draft_say_busy(g, w->time, true);
+	return -EBUSY;
+}
+
+/* Nobody of this host has them open: this process has claimed the store. */
+static int
+check_open(struct local *l, const struct group_name *g, int64_t time)
+{
+	struct wanted w = {.g = g, .time = time};
+	const struct draft_scan fns = {.base = check_base, .arg = &w};
+
+	if (l->o.state == NULL || l->o.identity == NULL)
+		return 0;
+	return draft_scan(l->o.state, l->o.identity, &fns);
+}
+
 static int
 local_forget(struct agent *a, const struct group_name *g, int64_t time)
 {
 	struct local *l = local_of(a);
+	int r;
 
-	return changed(l, repo_forget(l->o.repo, g, time));
-}
-
-/* Times of a group's snapshots: the tree changes while they go. */
-struct times {
-	int64_t *v;		/* owned */
-	size_t n;
-};
-
-static int
-times_of(struct repo *repo, const struct group_name *g, struct times *ret)
-{
-	struct tree *t = repo_tree(repo);
-	const struct tree_group *tg = edit_find_group(t, g);
-	int r = 0;
-
-	if (tg == NULL) {
-		r = -ENOENT;
-	} else {
-		ret->n = tg->n_snaps;
-		ret->v = calloc(ret->n + 1, sizeof(*ret->v));
-		if (ret->v == NULL)
-			r = -ENOMEM;
-		for (size_t i = 0; r == 0 && i < ret->n; i++)
-			ret->v[i] = tg->snaps[i].time;
-	}
-	tree_unref(t);
-	return r;
-}
-
-/* One that must stay does not keep the others. */
-static int
-forget_all(struct local *l, const struct group_name *g,
-    const struct times *times)
-{
-	int r, worst = 0;
-
-	for (size_t i = 0; i < times->n; i++) {
-		r = repo_forget(l->o.repo, g, times->v[i]);
-		if (r == -ENOENT)
-			continue;
-		if (r < 0 && r != -EPERM && r != -EBUSY)
-			return r;
-		if (r < 0)
-			worst = r;
-	}
-	return worst;
+	if (l->o.drafts != NULL)
+		return changed(l, drafts_forget(l->o.drafts, g, time));
+	r = check_open(l, g, time);
+	return r < 0 ? r : changed(l, repo_forget(l->o.repo, g, time));
 }
 
 static int
 local_forget_group(struct agent *a, const struct group_name *g)
 {
 	struct local *l = local_of(a);
-	struct times times = {0};
 	int r;
 
-	r = times_of(l->o.repo, g, &times);
-	if (r == 0) {
-		r = forget_all(l, g, &times);
-		if (r == 0)
-			r = repo_remove_group(l->o.repo, g);
-		(void)changed(l, 0);
-	}
-	free(times.v);
-	return r;
+	if (l->o.drafts != NULL)
+		return changed(l, drafts_forget_group(l->o.drafts, g));
+	r = check_open(l, g, 0);
+	return r < 0 ? r : changed(l, repo_forget_group(l->o.repo, g));
 }
 
 static int

@@ -150,7 +150,7 @@ remove_snap(struct vfs *v, const struct node *snap)
 	if (snap->snap->protected)
 		return -EPERM;
 	r = current_group(snap, &g);
-	return r < 0 ? r : repo_forget(v->repo, &g, snap->snap->time);
+	return r < 0 ? r : drafts_forget(v->drafts, &g, snap->snap->time);
 }
 
 int

@@ -163,6 +163,12 @@ vfs_renew(struct vfs *v)
 	return vfs_show(v, false);
 }
 
+int
+vfs_changed(struct vfs *v)
+{
+	return vfs_show(v, true);
+}
+
 void
 vfs_parted(struct vfs *v, uint64_t dir, const char *name, uint64_t ino)
 {

@@ -273,6 +273,9 @@ int vfs_refresh(struct vfs *v);
  * shows that, and tells the listener.  Changes made through here need no such
  * call. */
 int vfs_renew(struct vfs *v);
+/** vfs_changed(v): the same when what the latest snapshots are may have changed:
+ * open ones without changes follow. */
+int vfs_changed(struct vfs *v);
 
 /** vfs_parted(v, dir, name, ino): what drafts_opts.parted is told. */
 void vfs_parted(struct vfs *v, uint64_t dir, const char *name, uint64_t ino);

@@ -80,6 +80,86 @@ test_remove(void **state)
 }
 
 static void
+count_replaced(void *arg, const struct group_name *g)
+{
+	assert_string_equal(g->id, "h1");
+	++*(unsigned *)arg;
+}
+
+static bool
+has_snap(struct draft_world *w, int64_t time)
+{
+	struct tree *t = repo_tree(w->repo);
+	bool has = edit_find_snap(t, &h1, time) != NULL;
+
+	tree_unref(t);
+	return has;
+}
+
+/* What was changed, or is in use, keeps the snapshot that it is a view of. */
+static void
+test_forget(void **state)
+{
+	struct draft_file *f;
+	struct draft_world w;
+	unsigned told = 0;
+	struct stat st;
+	uint64_t dir;
+	const char *name;
+
+	(void)state;
+	draft_world_open(&w, draft_world_tree(2));
+	assert_int_equal(drafts_forget(w.ds, &h1, T1 + 1), -ENOENT);
+	assert_int_equal(dw_parent(&w, "a.conf", &dir, &name), 0);
+	assert_int_equal(draft_lookup(w.d, dir, name, 0, &st), 0);
+	assert_int_equal(draft_open(w.d, st.st_ino, O_RDONLY, 0, &f), 0);
+	assert_int_equal(drafts_forget(w.ds, &h1, T1), -EBUSY);
+	draft_close(f);
+	dw_drop(&w, st.st_ino);
+	dw_drop(&w, dir);
+	assert_int_equal(dw_make(&w, "new", S_IFDIR | 0755), 0);
+	assert_int_equal(drafts_forget(w.ds, &h1, T1), -EBUSY);
+	assert_int_equal(drafts_forget_group(w.ds, &h1), -EBUSY);
+	assert_true(has_snap(&w, T1));
+	assert_int_equal(draft_publish(w.d, T2), 0);
+	/* It is a view of the new one now. */
+	assert_int_equal(drafts_forget(w.ds, &h1, T1), 0);
+	assert_false(has_snap(&w, T1));
+	drafts_refreshed(w.ds, count_replaced, &told);
+	assert_int_equal(told, 0);
+	assert_int_equal(dw_find(&w, "new", &st), 0);
+	/* And then of nothing. */
+	assert_int_equal(drafts_forget(w.ds, &h1, T2), 0);
+	assert_false(has_snap(&w, T2));
+	assert_int_equal(dw_find(&w, "new", &st), -ENOENT);
+	drafts_refreshed(w.ds, count_replaced, &told);
+	drafts_refreshed(w.ds, count_replaced, &told);
+	assert_int_equal(told, 1);
+	assert_int_equal(dw_make(&w, "other", S_IFDIR | 0755), 0);
+	assert_int_equal(draft_publish(w.d, T3), 0);
+	assert_int_equal(drafts_forget_group(w.ds, &h1), 0);
+	assert_int_equal(dw_make(&w, "new", S_IFDIR | 0755), -ESTALE);
+	assert_int_equal(drafts_forget_group(w.ds, &h1), -ENOENT);
+	draft_world_close(&w);
+}
+
+/* The store fails somewhere on the way: then it is a view of what is left. */
+static void
+test_forget_fails(void **state)
+{
+	struct draft_world w;
+	struct stat st;
+
+	(void)state;
+	draft_world_open(&w, draft_world_tree(2));
+	assert_int_equal(repo_protect(w.repo, &h1, T1, true), 0);
+	assert_int_equal(drafts_forget(w.ds, &h1, T1), -EPERM);
+	assert_int_equal(dw_find(&w, "root/d0", &st), 0);
+	assert_int_equal(dw_make(&w, "new", S_IFDIR | 0755), 0);
+	draft_world_close(&w);
+}
+
+static void
 count(void *arg, const struct draft_state *s)
 {
 	unsigned *n = arg;
@@ -125,6 +205,8 @@ main(void)
 	    cmocka_unit_test(test_lock),
 	    cmocka_unit_test(test_groups),
 	    cmocka_unit_test(test_remove),
+	    cmocka_unit_test(test_forget),
+	    cmocka_unit_test(test_forget_fails),
 	    cmocka_unit_test(test_stats),
 	};
 
