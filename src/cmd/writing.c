@@ -23,6 +23,7 @@
 #include "repo/claim.h"
 #include "repo/damage.h"
 #include "repo/edit.h"
+#include "repo/guard.h"
 #include "repo/known.h"
 #include "repo/repo.h"
 #include "repo/uploads.h"
@@ -109,6 +110,13 @@ open_all(struct writing *w)
 	if (r < 0)
 		return r;
 	damage_listen(repo_damage(w->s->repo), on_damage, w->known);
+	if (snprintf(path, sizeof(path), "%s/" STATE_DIR_GUARD, w->dir) >=
+	    PATH_MAX)
+		return -ENAMETOOLONG;
+	r = guard_new(path, w->known, &w->guard);
+	if (r < 0)
+		return r;
+	uo.guard = w->guard;
 	uo.chunks = repo_chunks(w->s->repo);
 	r = uploads_new(repo_store(w->s->repo), w->known, &uo, &w->uploads);
 	if (r < 0)
@@ -203,6 +211,7 @@ writing_close(struct writing *w)
 		return;
 	/* Who still waits is woken from below. */
 	repo_shutdown(w->s->repo);
+	guard_shutdown(w->guard);
 	if (w->uploads != NULL)
 		uploads_shutdown(w->uploads);
 	if (w->drafts != NULL)
@@ -215,6 +224,7 @@ writing_close(struct writing *w)
 	vfs_free(w->s->vfs);
 	w->s->vfs = NULL;
 	uploads_free(w->uploads);
+	guard_free(w->guard);
 	damage_listen(repo_damage(w->s->repo), NULL, NULL);
 	known_free(w->known);
 	free(w->dir);

@@ -6,6 +6,7 @@
 
 struct drafts;
 struct ending;
+struct guard;
 struct known;
 struct stack;
 struct str;
@@ -20,6 +21,7 @@ struct writing {
 	struct stack *s;	/* borrowed */
 	char *dir;		/* owned: see state_dir.h */
 	struct known *known;	/* owned, as are the following */
+	struct guard *guard;
 	struct uploads *uploads;
 	struct drafts *drafts;
 	struct ending *ending;

@@ -18,6 +18,7 @@
 #include "pbs/manifest.h"
 #include "repo/claim.h"
 #include "repo/edit.h"
+#include "repo/guard.h"
 #include "repo/repo.h"
 #include "repo/tree.h"
 #include "repo/uploads.h"
@@ -235,12 +236,15 @@ emit(struct draft *d, int64_t time, const struct plan *plan)
 	return r;
 }
 
-/* Nobody changes anything. */
+/* Nobody changes anything.  If it is not known whether there is a snapshot now,
+ * its indices are there, and keep the chunks. */
 static int
 publish_frozen(struct draft *d, int64_t time)
 {
 	struct claim *claim = d->all->opts.claim;
+	struct guard *guard = uploads_guard(d->all->opts.uploads);
 	struct plan plan;
+	uint64_t hold;
 	int r;
 
 	r = plan_make(d, &plan);
@@ -253,7 +257,9 @@ publish_frozen(struct draft *d, int64_t time)
 	publish_tell_crypt(d);
 	r = claim != NULL ? claim_hold(claim) : 0;
 	if (r == 0) {
+		hold = guard_hold(guard);
 		r = emit(d, time, &plan);
+		guard_release(guard, hold);
 		if (claim != NULL)
 			claim_drop(claim);
 	}

@@ -146,7 +146,8 @@ recover_chunks(struct recovery *rc)
 
 	for (; content_next(rc->i->content, pos, PIECE_CHUNK, &p) == 0;
 	    pos = p.off + p.len) {
-		r = uploads_touch(u, &p.digest);
+		/* The journal keeps it from being collected. */
+		r = uploads_renew(u, &p.digest);
 		if (r == 1)
 			r = ask_store(rc, &p.digest);
 		/* Not to know is not to miss: reading or publishing will

@@ -86,6 +86,7 @@ struct spill_job {
 	struct buf *plain;	/* owned */
 	uint64_t bytes;		/* staged, of all parts */
 	int err;
+	uint64_t hold;		/* of the guard; 0: none */
 	bool lasting;		/* the chunk survives the host */
 	size_t n;
 	struct spill_part parts[];

@@ -19,7 +19,9 @@
 #include "draft/learn.h"
 #include "draft/staging.h"
 #include "repo/claim.h"
+#include "repo/guard.h"
 #include "repo/repo.h"
+#include "repo/uploads.h"
 #include "store/store.h"
 
 #define RETRY_MIN_MS 1000
@@ -143,6 +145,7 @@ spill_drop(struct spill *s, struct spill_job *j)
 {
 	struct spill_draft *sd = j->sd;
 
+	guard_release(uploads_guard(s->ds->opts.uploads), j->hold);
 	if (sd != NULL) {
 		s->flying -= j->bytes;
 		LOCK(&s->lock);
@@ -187,6 +190,7 @@ launch(struct spill *s, struct spill_job *j)
 		return r;
 	learn_base(j->d);
 	j->sd = sd;
+	j->hold = guard_hold(uploads_guard(s->ds->opts.uploads));
 	s->flying += j->bytes;
 	LOCK(&s->lock);
 	sd->flying++;
@@ -301,10 +305,10 @@ settle_part(struct draft *d, const struct spill_part *part,
  * memory to settle what it was told, the bytes are in both places.
  */
 static int
-settle_parts(struct draft *d, struct spill_job *j, struct settled *v)
+settle_parts(struct draft *d, struct spill_job *j, struct settled *v,
+    uint64_t *ret_seq)
 {
 	_cleanup_(str_fini) struct str txn = {0};
-	uint64_t seq = 0;
 	size_t k;
 	int r;
 
@@ -314,10 +318,22 @@ settle_parts(struct draft *d, struct spill_job *j, struct settled *v)
 		j->parts[k].p.key = chunk_keys_ours(d->all->keys);
 		note_part(d, &j->parts[k], &txn);
 	}
-	r = draft_log(d, &txn, &seq);
+	r = draft_log(d, &txn, ret_seq);
 	for (k = 0; k < j->n && r == 0; k++)
 		settle_part(d, &j->parts[k], &v[k]);
 	return r;
+}
+
+/*
+ * Who collects garbage reads the journal's file: before that says of the chunk
+ * its mark must not go.  If the file cannot be written any more the mark stays
+ * for good, as what is in memory does.
+ */
+static void
+show(struct draft *d, struct spill_job *j, uint64_t seq)
+{
+	if (seq != 0 && j->hold != 0 && journal_commit(d->journal, seq) < 0)
+		j->hold = 0;
 }
 
 static int
@@ -325,10 +341,13 @@ settle(struct spill *s, struct spill_job *j)
 {
 	struct draft *d = j->d;
 	struct settled *v = calloc(j->n, sizeof(*v));
+	uint64_t seq = 0;
 	size_t k;
 	int r;
 
-	r = v != NULL ? settle_parts(d, j, v) : -ENOMEM;
+	r = v != NULL ? settle_parts(d, j, v, &seq) : -ENOMEM;
+	if (r == 0)
+		show(d, j, seq);
 	for (k = 0; k < j->n && r == 0; k++) {
 		const struct spill_part *p = &j->parts[k];
 

@@ -15,6 +15,7 @@
 #include "pbs/names.h"
 #include "repo/chunk_map.h"
 #include "repo/chunks.h"
+#include "repo/guard.h"
 #include "repo/known.h"
 #include "store/store.h"
 
@@ -48,6 +49,8 @@ struct uploads {
 	struct store *store;		/* borrowed */
 	struct known *known;		/* borrowed; its lock comes after ours */
 	struct chunks *chunks;		/* borrowed, or NULL */
+	struct guard *guard;		/* borrowed, or NULL; waits without our
+					 * lock */
 	struct workq *pack, *put;	/* owned */
 	uint64_t limit;
 	unsigned timeout_ms;
@@ -268,6 +271,9 @@ pack_run(struct work *w)
 	int r;
 
 	r = is_shut_down(u) ? -ESHUTDOWN : name(f);
+	/* Before it is asked whether the chunk is known. */
+	if (r == 0)
+		r = guard_mark(u->guard, &f->node.id.digest);
 	if (r < 0) {
 		land(f, r, 0);
 		return;
@@ -432,7 +438,7 @@ uploads_try(struct uploads *u, struct buf *plain, const struct enc_key *key,
 }
 
 int
-uploads_touch(struct uploads *u, const struct digest *digest)
+uploads_renew(struct uploads *u, const struct digest *digest)
 {
 	char key[KEY_CHUNK_LEN + 1];
 	int r;
@@ -446,6 +452,14 @@ uploads_touch(struct uploads *u, const struct digest *digest)
 	if (r == 1)
 		known_remove(u->known, digest);
 	return r;
+}
+
+int
+uploads_touch(struct uploads *u, const struct digest *digest)
+{
+	int r = guard_mark(u->guard, digest);
+
+	return r < 0 ? r : uploads_renew(u, digest);
 }
 
 int
@@ -471,6 +485,7 @@ uploads_new(struct store *s, struct known *known,
 	    TIMEOUT_DEFAULT_MS;
 	u->compress = !o->no_compress;
 	u->chunks = o->chunks;
+	u->guard = o->guard;
 	u->tried_at = UINT64_MAX;
 	pthread_mutex_init(&u->lock, NULL);
 	r = cond_init(&u->turn);
@@ -530,6 +545,12 @@ struct known *
 uploads_known(struct uploads *u)
 {
 	return u->known;
+}
+
+struct guard *
+uploads_guard(struct uploads *u)
+{
+	return u->guard;
 }
 
 void

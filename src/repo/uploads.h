@@ -10,6 +10,7 @@
 struct buf;
 struct chunks;
 struct enc_key;
+struct guard;
 struct known;
 struct store;
 
@@ -25,6 +26,10 @@ struct store;
  * conflict, the last try puts unconditionally.  The zero chunk is uploaded
  * like any other.  What was put goes into the cache, if there is one.
  *
+ * With a guard each digest is marked before it is asked whether the chunk is
+ * known; who adds or touches one holds (repo/guard.h) until what refers to it
+ * is durable.  An upload may then wait for a delete.
+ *
  * On stores where an access time keeps a chunk from garbage collection, a
  * known chunk is touched instead of uploaded, and uploaded if it is gone.
  * Any thread.
@@ -39,16 +44,18 @@ struct uploads_opts {
 	unsigned timeout_ms;	/* of one put with all its retries; 0: 10 min */
 	bool no_compress;
 	struct chunks *chunks;	/* borrowed: told of what was put; or NULL */
+	struct guard *guard;	/* borrowed; NULL: nobody collects garbage */
 };
 
 /** uploads_new(s, known, o, ret): both are borrowed; o may be NULL. */
 int uploads_new(struct store *s, struct known *known,
     const struct uploads_opts *o, struct uploads **ret);
-/** uploads_shutdown(u): who waits is told -ESHUTDOWN.  Shut the store down
- * first. */
+/** uploads_shutdown(u): who waits is told -ESHUTDOWN.  Shut the store and the
+ * guard down first. */
 void uploads_shutdown(struct uploads *u);
 void uploads_free(struct uploads *u);	/* nothing is under way any more */
 struct known *uploads_known(struct uploads *u);	/* borrowed */
+struct guard *uploads_guard(struct uploads *u);	/* borrowed, or NULL */
 
 /* The caller's; valid until done was called, which may free it. */
 struct upload {
@@ -79,8 +86,11 @@ int uploads_try(struct uploads *u, struct buf *plain,
     const struct enc_key *key, struct upload *up);
 /** uploads_touch(u, digest): a chunk that is to be referred to, and that is
  * believed to be there: 0; 1 if it is not; -errno.  Where nothing can be
- * touched: 0 if it is known, else 1.  May wait for a disk. */
+ * touched: 0 if it is known, else 1.  May wait for a disk, and for a delete.
+ * uploads_renew(u, digest): the same of one that something durable refers to
+ * already: it is not marked. */
 int uploads_touch(struct uploads *u, const struct digest *digest);
+int uploads_renew(struct uploads *u, const struct digest *digest);
 
 struct uploads_stats {
 	uint64_t chunks, bytes;		/* asked for, plain */
