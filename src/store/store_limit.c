@@ -2,6 +2,7 @@
 #include "store/filters.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "base/buf.h"
@@ -9,8 +10,8 @@
 #include "base/num.h"
 #include "store/store.h"
 
-/* A page of a listing has so many entries. */
-#define PAGE 1000
+/* A page of a listing, and a multi-delete, has so many entries. */
+#define PAGE ((size_t)1000)
 
 struct store_limit {
 	struct store s;
@@ -50,21 +51,26 @@ static int
 check(struct store_limit *l)
 {
 	uint64_t requests, bytes;
-	char size[NUM_SIZE_MAX];
+	char has[NUM_SIZE_MAX], may[NUM_SIZE_MAX];
 
 	spent(l, &requests, &bytes);
 	if (l->max_requests != 0 && requests >= l->max_requests) {
 		if (is_first(l))
-			log_err("the limit of %llu requests is reached\n"
+			log_err("max-requests: %" PRIu64 " were made, and "
+				"no more than %" PRIu64 " may be: nothing "
+				"more is asked of the store\n"
 				"hint: raise max-requests, or start again",
-			    (unsigned long long)l->max_requests);
+			    requests, l->max_requests);
 		return -EDQUOT;
 	}
 	if (l->max_download != 0 && bytes >= l->max_download) {
 		if (is_first(l))
-			log_err("the limit of %s downloaded is reached\n"
+			log_err("max-download: %s were received, and no more "
+				"than %s may be: nothing more is asked of "
+				"the store\n"
 				"hint: raise max-download, or start again",
-			    num_format_size(size, l->max_download));
+			    num_format_size(has, bytes),
+			    num_format_size(may, l->max_download));
 		return -EDQUOT;
 	}
 	return 0;
@@ -163,11 +169,22 @@ static int
 limit_del(struct store *s, const char *const *keys, size_t n,
     store_delete_fn *fn, void *arg, deadline_t deadline)
 {
-	int r = begin(s);
+	int r = 0, err = 0;
 
-	for (size_t i = 0; r < 0 && fn != NULL && i < n; i++)
-		fn(arg, keys[i], "the limit of requests is reached");
-	return r < 0 ? r : store_delete(s->below, keys, n, fn, arg, deadline);
+	/* A page is a request, or more where there is no multi-delete. */
+	for (size_t done = 0, part; done < n; done += part) {
+		part = MIN(n - done, PAGE);
+		r = err == -EDQUOT ? err : begin(s);
+		for (size_t i = 0; r < 0 && fn != NULL && i < part; i++)
+			fn(arg, keys[done + i],
+			    "the limit of requests is reached");
+		if (r == 0)
+			r = store_delete(s->below, keys + done, part, fn, arg,
+			    deadline);
+		if (r < 0 && err == 0)
+			err = r;
+	}
+	return err;
 }
 
 static int
