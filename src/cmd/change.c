@@ -117,7 +117,7 @@ print_json(const struct stack *s, const struct change *c, json_t *done)
 
 	stack_counts(s, &counts);
 	j = json_pack("{s:s,s:o,s:o}", "store", s->t.name, c->done, done,
-	    "cost", cost_json(&counts));
+	    "cost", cost_json(s->o, &counts));
 	json_dumpf(j, stdout, JSON_COMPACT);
 	putchar('\n');
 	json_decref(j);

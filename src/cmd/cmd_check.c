@@ -46,7 +46,7 @@ print_json(const struct stack *s, const struct probe p[PROBES], bool ok,
 	stack_counts(s, &c);
 	j = json_pack("{s:s,s:b,s:b,s:o,s:o}", "store", s->t.name, "ok",
 	    (int)ok, "write", (int)write, "capabilities", list, "cost",
-	    cost_json(&c));
+	    cost_json(s->o, &c));
 	json_dumpf(j, stdout, JSON_INDENT(2));
 	putchar('\n');
 	json_decref(j);

@@ -48,7 +48,7 @@ report(const struct options *o, const struct stack *s)
 	}
 	stack_counts(s, &c);
 	j = json_pack("{s:s,s:b,s:o}", "store", s->t.name, "created", 1,
-	    "cost", cost_json(&c));
+	    "cost", cost_json(o, &c));
 	json_dumpf(j, stdout, JSON_COMPACT);
 	putchar('\n');
 	json_decref(j);

@@ -165,7 +165,7 @@ finish_json(struct ls *ls)
 	json_t *cost;
 
 	stack_counts(&ls->s, &c);
-	cost = cost_json(&c);
+	cost = cost_json(ls->o, &c);
 	text = json_dumps(cost, JSON_COMPACT);
 	json_decref(cost);
 	printf("\n],\"cost\":%s}\n", text == NULL ? "null" : text);

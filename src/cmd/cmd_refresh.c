@@ -114,8 +114,10 @@ refresh_mount(struct options *o, const char *where)
 	} else {
 		report(o, number(after, "snapshots_added"),
 		    number(after, "snapshots_removed"),
-		    number(after, "changed"), NULL);
+		    number(after, "changed"),
+		    cost_json_mount(before, after));
 	}
+	cost_print_mount(o, before, after);
 	json_decref(before);
 	json_decref(after);
 	return status;
@@ -159,7 +161,7 @@ refresh_store(struct options *o, const char *store)
 		if (r == 0)
 			report(o, (json_int_t)ch.snaps_added,
 			    (json_int_t)ch.snaps_removed,
-			    (json_int_t)ch.changed, cost_json(&c));
+			    (json_int_t)ch.changed, cost_json(o, &c));
 		status = r < 0 ? show_fail(store, r) : EXIT_OK;
 	}
 	stack_close(&s);

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "cmd/cost.h"
 #include "cmd/exits.h"
 #include "cmd/live.h"
 #include "cmd/option.h"
@@ -95,11 +96,12 @@ out:
 
 static void
 report(const struct options *o, const char *path, const char *group,
-    const char *name)
+    const char *name, json_t *cost)
 {
 	json_t *j;
 
 	if (!o->json) {
+		json_decref(cost);
 		show_name(stdout, path);
 		putchar('\n');
 		return;
@@ -108,6 +110,7 @@ report(const struct options *o, const char *path, const char *group,
 	show_json_name(j, "path", path);
 	show_json_name(j, "group", group);
 	json_object_set_new(j, "time", json_string(name));
+	json_object_set_new(j, "cost", cost);
 	json_dumpf(j, stdout, JSON_COMPACT);
 	putchar('\n');
 	json_decref(j);
@@ -138,6 +141,18 @@ publish(const char *group, int64_t time, char path[PATH_MAX],
 	return r;
 }
 
+/* NULL if the daemon does not say. */
+static json_t *
+status_of(const char *where)
+{
+	json_t *j = NULL;
+
+	if (live_status(where, &j) == 0)
+		return j;
+	json_decref(j);
+	return NULL;
+}
+
 static int
 snapshot(const struct options *o, const char *where, const char *group,
     int64_t time)
@@ -146,6 +161,7 @@ snapshot(const struct options *o, const char *where, const char *group,
 	const char *in_mount = group + strlen(where);
 	_cleanup_(str_fini) struct str s = {0};
 	int64_t since = clock_real_s();
+	json_t *before, *after;
 	struct group_name g;
 	int r;
 
@@ -157,13 +173,19 @@ snapshot(const struct options *o, const char *where, const char *group,
 		    str_get(&s));
 		return EXIT_USAGE;
 	}
+	before = status_of(where);
 	r = publish(group, time, path, name);
+	after = status_of(where);
 	if (r == 0) {
-		report(o, path, in_mount + 1, name);
-		return EXIT_OK;
+		report(o, path, in_mount + 1, name,
+		    cost_json_mount(before, after));
+	} else {
+		show_messages(where, since);
+		log_err("%s: no snapshot: %s", str_get(&s), why(r));
 	}
-	show_messages(where, since);
-	log_err("%s: no snapshot: %s", str_get(&s), why(r));
+	cost_print_mount(o, before, after);
+	json_decref(before);
+	json_decref(after);
 	return exits_of(r);
 }
 

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/num.h"
 #include "base/str.h"
+#include "cmd/cost.h"
 #include "cmd/exits.h"
 #include "cmd/live.h"
 #include "cmd/option.h"
@@ -58,6 +59,21 @@ requests(const json_t *j)
 	printf("%s%s read, %" PRIu64 " retries\n", sep,
 	    num_format_size(size, number(j, "bytes_read")),
 	    number(j, "retries"));
+}
+
+/* All it has cost, in one line that is like that of a command. */
+static void
+cost(const json_t *j)
+{
+	_cleanup_(str_fini) struct str s = {0};
+	const json_t *c = json_object_get(j, "cost");
+
+	if (!json_is_object(c))
+		return;
+	cost_text_json(NULL, c, &s);
+	printf("%-10s ", "cost");
+	show_name(stdout, str_get(&s));
+	putchar('\n');
 }
 
 static void
@@ -177,6 +193,7 @@ print(const json_t *j)
 	    "content", number(tree, "groups"), number(tree, "snapshots"),
 	    number(tree, "objects"));
 	requests(j);
+	cost(j);
 	cache(j);
 	writing(j);
 	printf("%-10s %" PRIu64 "\n", "damaged", number(j, "damaged"));

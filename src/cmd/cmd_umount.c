@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/num.h"
 #include "base/str.h"
+#include "cmd/cost.h"
 #include "cmd/ending.h"
 #include "cmd/exits.h"
 #include "cmd/live.h"
@@ -120,6 +121,19 @@ wait_for_end(const struct options *o, int pidfd, const char *state)
 	return r;
 }
 
+/* The last that it has told of itself. */
+static void
+tell_cost(const struct options *o, const json_t *status, const char *state)
+{
+	json_t *j = NULL;
+
+	if (state != NULL && ending_read(state, &j) == 0)
+		cost_print_mount(o, NULL, j);
+	else
+		cost_print_mount(o, NULL, status);
+	json_decref(j);
+}
+
 static void
 tell_rest(const char *state)
 {
@@ -143,37 +157,51 @@ state_of(const json_t *status)
 	return dir != NULL ? strdup(dir) : NULL;
 }
 
-int
-cmd_umount(struct options *o, char **args, int n)
+static int
+unmount(struct options *o, const char *where, const json_t *status)
 {
 	_cleanup_close_ int pidfd = -1;
 	_cleanup_free_ char *state = NULL;
-	json_t *status = NULL;
 	pid_t pid;
 	int r;
 
-	(void)n;
-	if (!live_is_mount(args[0])) {
-		log_err("%s: nothing of pbs3fs is mounted there", args[0]);
-		return EXIT_FAILED;
-	}
 	/* A dead daemon cannot say who it was; then there is none to wait
 	 * for. */
-	if (live_status(args[0], &status) == 0) {
+	if (status != NULL) {
 		pidfd = live_open_daemon(status, &pid);
 		state = state_of(status);
 	}
-	json_decref(status);
-	r = take_away(args[0], o->lazy);
+	r = take_away(where, o->lazy);
 	if (r < 0)
 		return exits_of(r);
 	if (pidfd < 0 || o->lazy)
 		return EXIT_OK;
 	r = wait_for_end(o, pidfd, state);
 	if (r < 0)
-		log_err("%s: unmounted, but process %ld does not end",
-		    args[0], (long)pid);
+		log_err("%s: unmounted, but process %ld does not end", where,
+		    (long)pid);
 	else if (state != NULL)
 		tell_rest(state);
+	tell_cost(o, status, state);
 	return r < 0 ? EXIT_FAILED : EXIT_OK;
+}
+
+int
+cmd_umount(struct options *o, char **args, int n)
+{
+	json_t *j = NULL;
+	int status;
+
+	(void)n;
+	if (!live_is_mount(args[0])) {
+		log_err("%s: nothing of pbs3fs is mounted there", args[0]);
+		return EXIT_FAILED;
+	}
+	if (live_status(args[0], &j) < 0) {
+		json_decref(j);
+		j = NULL;
+	}
+	status = unmount(o, args[0], j);
+	json_decref(j);
+	return status;
 }

@@ -15,6 +15,8 @@
 #include "base/io.h"
 #include "base/lock.h"
 #include "base/log.h"
+#include "cmd/cost.h"
+#include "cmd/stack.h"
 #include "cmd/state_dir.h"
 #include "cmd/writing.h"
 
@@ -41,10 +43,14 @@ save(struct writing *w)
 {
 	_cleanup_free_ char *text = NULL;
 	json_t *j = writing_json(w);
+	struct store_counts c;
 	char path[PATH_MAX];
 	struct iovec iov;
 	int r;
 
+	stack_counts(w->s, &c);
+	if (j != NULL)
+		json_object_set_new(j, "cost", cost_json(w->s->o, &c));
 	if (j != NULL)
 		text = json_dumps(j, 0);
 	json_decref(j);

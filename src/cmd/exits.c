@@ -19,6 +19,8 @@ exits_of(int err)
 		return EXIT_DAMAGED;
 	case EKEYREJECTED:	/* not the server that was expected */
 		return EXIT_UNREACHABLE;
+	case EDQUOT:
+		return EXIT_LIMIT;
 	case EACCES:
 	case ENOKEY:
 	case EPERM:

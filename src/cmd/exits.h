@@ -13,6 +13,7 @@ enum exit_status {
 	EXIT_DAMAGED = 3,	/* done, but data is damaged or missing */
 	EXIT_UNREACHABLE = 4,	/* the store does not answer */
 	EXIT_DENIED = 5,	/* keys are wrong or may not, or encrypted */
+	EXIT_LIMIT = 6,		/* max-requests, max-download, or a quota */
 };
 
 /** exits_of(err): the status for 0 or a negative errno. */

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "cmd/cost.h"
 #include "cmd/option.h"
 #include "config.h"
 #include "fuse/fuse_mount.h"
@@ -140,7 +141,7 @@ status_json(struct mounted *m)
 	stack_counts(&m->s, &c);
 	vfs_refreshes(m->s.vfs, &r);
 	return json_pack("{s:s,s:i,s:s,s:s,s:o,s:o,s:b,s:o,s:I,s:I,s:I,s:I,s:I,"
-	    "s:o,s:o,s:I,s:I,s:I,s:o,s:o,s:o,s:o,s:I,s:o}",
+	    "s:o,s:o,s:I,s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:I,s:o}",
 	    "version", PACKAGE_VERSION, "pid", (int)getpid(), "store",
 	    m->s.t.name, "mountpoint", m->where, "target", store_json(m),
 	    "mounted", time_json(m->since), "offline",
@@ -152,7 +153,8 @@ status_json(struct mounted *m)
 	    "requests", counted(c.requests),
 	    "failed", counted(c.failed), "retries", (json_int_t)c.retries,
 	    "bytes_read", (json_int_t)c.bytes_read, "bytes_written",
-	    (json_int_t)c.bytes_written, "cache", cache_json(m), "memory",
+	    (json_int_t)c.bytes_written, "cost", cost_json(m->s.o, &c),
+	    "cache", cache_json(m), "memory",
 	    memory_json(m), "writing",
 	    m->w.s != NULL ? writing_json(&m->w) : json_null(), "fuse",
 	    fuse_json(m), "damaged",

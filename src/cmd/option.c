@@ -37,12 +37,19 @@ option_find(const char *name, size_t len)
 	return NULL;
 }
 
-bool
-option_is_set(const struct options *o, const char *name)
+enum option_source
+option_by(const struct options *o, const char *name)
 {
 	const struct option_def *d = option_find(name, strlen(name));
 
-	return d != NULL && o->source[d - option_table] != OPTION_BY_DEFAULT;
+	return d == NULL ? OPTION_BY_DEFAULT :
+	    (enum option_source)o->source[d - option_table];
+}
+
+bool
+option_is_set(const struct options *o, const char *name)
+{
+	return option_by(o, name) != OPTION_BY_DEFAULT;
 }
 
 static int
@@ -124,6 +131,8 @@ form_of(const struct option_def *d)
 		return "octal digits as 022";
 	case OPTION_RATE:
 		return "a number as 10 or 0.5";
+	case OPTION_PRICE:
+		return "a price as 5 or 0.0004, of a million at most";
 	case OPTION_LINKS:
 		return "auto, scan or seen";
 	case OPTION_CHOICE:
@@ -176,6 +185,8 @@ parse(struct options *o, const struct option_def *d, const char *value,
 		return parse_octal(value, n);
 	case OPTION_RATE:
 		return parse_rate(value, p);
+	case OPTION_PRICE:
+		return price_parse(value, p);
 	case OPTION_LINKS:
 		return parse_links(value, p);
 	case OPTION_CHOICE:

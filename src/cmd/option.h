@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "cmd/price.h"
 #include "vfs/vfs.h"
 
 /*
@@ -14,7 +15,7 @@
  * the configuration file.  The table in option_table.c is the one place that
  * knows their names.
  */
-#define OPTION_MAX 100	/* entries in the table at most */
+#define OPTION_MAX 160	/* entries in the table at most */
 
 /* Commands, for the table to say who has which option. */
 enum {
@@ -59,6 +60,8 @@ struct options {
 	uint64_t retries, max_connections;
 	double request_rate;
 	uint64_t rate_in, rate_out, max_requests, max_download;
+	struct prices price;
+	char *currency;
 	char *fault;
 	/* what decrypts it */
 	char *keyfile, *passphrase_file, *new_passphrase_file, *kdf, *hint;
@@ -104,6 +107,7 @@ enum option_type {
 	OPTION_NUMBER,		/* uint64_t */
 	OPTION_OCTAL,		/* uint64_t */
 	OPTION_RATE,		/* double */
+	OPTION_PRICE,		/* uint64_t: price_parse */
 	OPTION_LINKS,		/* enum vfs_links */
 	OPTION_CHOICE,		/* uint64_t: which of those in arg, "a|b" */
 	OPTION_LIST,		/* -o: more options */
@@ -138,8 +142,9 @@ void options_fini(struct options *o);
 
 /** option_find(name, len): "cache_size" finds "cache-size"; NULL if none. */
 const struct option_def *option_find(const char *name, size_t len);
-/** option_is_set(o, name): whether somebody asked for it. */
+/** option_is_set(o, name): whether somebody asked for it; option_by: who. */
 bool option_is_set(const struct options *o, const char *name);
+enum option_source option_by(const struct options *o, const char *name);
 
 /**
  * option_set(o, def, value, by, where):

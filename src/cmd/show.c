@@ -103,7 +103,8 @@ show_worst(int a, int b)
 	 * something is damaged, and both say more than "failed". */
 	static const unsigned char rank[] = {
 	    [EXIT_OK] = 0, [EXIT_FAILED] = 1, [EXIT_DAMAGED] = 2,
-	    [EXIT_UNREACHABLE] = 3, [EXIT_DENIED] = 4, [EXIT_USAGE] = 5,
+	    [EXIT_UNREACHABLE] = 3, [EXIT_DENIED] = 4, [EXIT_LIMIT] = 5,
+	    [EXIT_USAGE] = 6,
 	};
 
 	return rank[a] >= rank[b] ? a : b;

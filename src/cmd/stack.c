@@ -30,6 +30,24 @@
 /* One attempt takes no longer than this, so that there is time for another. */
 #define ATTEMPT_MS_MAX 30000
 
+/* A directory is asked for nothing, whatever buckets cost, unless its own
+ * section says so. */
+static void
+drop_prices(struct options *o)
+{
+	static const char *const names[] = {"price-list", "price-get",
+	    "price-put", "price-delete", "price-out", "price-in"};
+	uint64_t *price[] = {&o->price.list, &o->price.get, &o->price.put,
+	    &o->price.del, &o->price.out, &o->price.in};
+
+	_Static_assert(ARRAY_SIZE(names) == ARRAY_SIZE(price), "of all");
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (option_by(o, names[i]) == OPTION_BY_CONFIG)
+			*price[i] = 0;
+	if (option_by(o, "currency") == OPTION_BY_CONFIG)
+		free(steal(&o->currency));
+}
+
 int
 stack_name(struct stack *s, struct options *o, const char *store)
 {
@@ -38,6 +56,8 @@ stack_name(struct stack *s, struct options *o, const char *store)
 	memset(s, 0, sizeof(*s));
 	s->o = o;
 	r = target_parse(store, o, &s->t);
+	if (r == 0 && !s->t.is_s3)
+		drop_prices(o);
 	if (r == 0)
 		return EXIT_OK;
 	return r == -EPERM || r == -EACCES ? EXIT_DENIED : EXIT_USAGE;

@@ -31,7 +31,7 @@ a_store_that_answers_otherwise(void **state)
 		int err, status;
 	} errs[] = {
 	    {0, EXIT_OK}, {EACCES, EXIT_DENIED}, {EBADE, EXIT_DAMAGED},
-	    {EBADMSG, EXIT_DAMAGED}, {EIO, EXIT_FAILED},
+	    {EBADMSG, EXIT_DAMAGED}, {EDQUOT, EXIT_LIMIT}, {EIO, EXIT_FAILED},
 	    {EKEYREJECTED, EXIT_UNREACHABLE}, {ENOENT, EXIT_FAILED},
 	    {ENOKEY, EXIT_DENIED}, {EPERM, EXIT_DENIED},
 	};

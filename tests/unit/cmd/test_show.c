@@ -5,10 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "base/str.h"
-#include "cmd/cost.h"
 #include "cmd/exits.h"
-#include "store/store.h"
 
 #include "../cm.h"
 
@@ -58,33 +55,8 @@ statuses(void **state)
 	assert_int_equal(show_worst(EXIT_DAMAGED, EXIT_FAILED), EXIT_DAMAGED);
 	assert_int_equal(show_worst(EXIT_OK, EXIT_FAILED), EXIT_FAILED);
 	assert_int_equal(show_worst(EXIT_DENIED, EXIT_DAMAGED), EXIT_DENIED);
-}
-
-static void
-costs(void **state)
-{
-	struct store_counts c = {0};
-	struct str s = {0};
-	json_t *j;
-
-	(void)state;
-	cost_text(&c, &s);
-	assert_string_equal(str_get(&s), "no requests");
-	str_reset(&s);
-	c.requests[STORE_LIST] = 3;
-	c.requests[STORE_GET] = 12;
-	c.bytes_read = 1258291;
-	c.retries = 2;
-	cost_text(&c, &s);
-	assert_string_equal(str_get(&s),
-	    "12 GET, 3 LIST, 1.2 MiB read, 2 retries");
-	str_fini(&s);
-	j = cost_json(&c);
-	assert_int_equal(json_integer_value(json_object_get(json_object_get(j,
-	    "requests"), "get")), 12);
-	assert_int_equal(json_integer_value(json_object_get(j, "bytes_read")),
-	    1258291);
-	json_decref(j);
+	assert_int_equal(exits_of(-EDQUOT), EXIT_LIMIT);
+	assert_int_equal(show_worst(EXIT_LIMIT, EXIT_DENIED), EXIT_LIMIT);
 }
 
 int
@@ -94,7 +66,6 @@ main(void)
 	    cmocka_unit_test(modes),
 	    cmocka_unit_test(names_in_json),
 	    cmocka_unit_test(statuses),
-	    cmocka_unit_test(costs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
