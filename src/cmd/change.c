@@ -96,7 +96,7 @@ apply_all(struct stack *s, const struct change *c,
 
 	stack_counts(s, &counts);
 	listed = counts.requests[STORE_LIST] > 0;
-	for (int i = 0; i < n; i++) {
+	for (int i = 0; i < n && status != EXIT_LIMIT; i++) {
 		r = apply(s, c, &targets[i], &listed);
 		if (r < 0) {
 			status = show_worst(status, failed(paths[i], r));

@@ -76,7 +76,7 @@ cmd_cat(struct options *o, char **args, int n)
 
 	status = stack_open(&s, o, args[0]);
 	if (status == EXIT_OK)
-		for (int i = 1; i < n; i++)
+		for (int i = 1; i < n && status != EXIT_LIMIT; i++)
 			status = show_worst(status, cat(&s, args[i]));
 	stack_close(&s);
 	cost_print(o, &s.cost);

@@ -151,6 +151,8 @@ on_failure(void *arg, const char *path, int err)
 {
 	struct ls *ls = arg;
 
+	if (err == -EDQUOT)
+		return err;
 	/* The others are still worth seeing. */
 	ls->status = show_worst(ls->status,
 	    show_fail(*path == '\0' ? "/" : path, err));
@@ -197,8 +199,8 @@ list(struct ls *ls, const char *path)
 	if (ls->o->json)
 		finish_json(ls);
 	if (r < 0 && r != -EPIPE)
-		show_fail(path, r);
-	return r < 0 ? EXIT_FAILED : ls->status;
+		ls->status = show_worst(ls->status, show_fail(path, r));
+	return r < 0 ? show_worst(ls->status, EXIT_FAILED) : ls->status;
 }
 
 int

@@ -54,8 +54,8 @@ add_price(const char *amount, const char *currency, struct str *out)
 	}
 }
 
-static bool
-has_prices(const struct options *o)
+bool
+cost_has_prices(const struct options *o)
 {
 	const struct prices *p = &o->price;
 
@@ -79,7 +79,7 @@ cost_text(const struct options *o, const struct store_counts *c,
 	char amount[PRICE_TEXT_MAX];
 
 	add_counts(c, out);
-	if (!has_prices(o))
+	if (!cost_has_prices(o))
 		return;
 	add_currency(o, &in);
 	add_price(price_short(amount, price_of(&o->price, c)), str_get(&in),
@@ -116,7 +116,7 @@ cost_json(const struct options *o, const struct store_counts *c)
 {
 	_cleanup_(str_fini) struct str in = {0};
 
-	if (!has_prices(o))
+	if (!cost_has_prices(o))
 		return counts_json(c, json_null());
 	add_currency(o, &in);
 	return counts_json(c, price_json(price_of(&o->price, c),

@@ -3,6 +3,7 @@
 #define CMD_COST_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct options;
@@ -13,6 +14,8 @@ struct str;
  * What a command has cost, or would: requests, bytes, and money if the options
  * have prices.
  */
+
+bool cost_has_prices(const struct options *o);
 
 /** cost_text(o, c, out): "12 GET, 3 LIST, 1.2 MiB read, 0.0000198 EUR". */
 void cost_text(const struct options *o, const struct store_counts *c,

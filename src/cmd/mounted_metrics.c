@@ -5,6 +5,9 @@
 
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "cmd/cost.h"
+#include "cmd/option.h"
+#include "cmd/price.h"
 #include "draft/draft.h"
 #include "repo/chunks.h"
 #include "repo/damage.h"
@@ -23,8 +26,6 @@ struct metrics {
 static void
 add_label(struct str *s, const char *name, const char *value)
 {
-	if (s->len > 0)
-		str_addc(s, ',');
 	str_addf(s, "%s=\"", name);
 	for (; *value != '\0'; value++) {
 		if (*value == '\n') {
@@ -88,6 +89,25 @@ requests(struct metrics *m, const struct store_counts *c)
 	    c->bytes_read);
 	counter(m, "pbs3fs_written_bytes_total", "Bytes sent to the store.",
 	    c->bytes_written);
+}
+
+static void
+price(struct metrics *m, const struct options *o,
+    const struct store_counts *c)
+{
+	static const char name[] = "pbs3fs_cost_total";
+	char amount[PRICE_TEXT_MAX];
+
+	if (!cost_has_prices(o))
+		return;
+	head(m, name, "counter", "What requests and traffic cost.");
+	str_addf(m->out, "%s{%s", name, str_get(&m->labels));
+	if (o->currency != NULL) {
+		str_addc(m->out, ',');
+		add_label(m->out, "currency", o->currency);
+	}
+	str_addf(m->out, "} %s\n",
+	    price_exact(amount, price_of(&o->price, c)));
 }
 
 static void
@@ -167,9 +187,11 @@ mounted_metrics(void *arg, struct str *out)
 	struct store_counts c;
 
 	add_label(&m.labels, "mount", mt->where);
+	str_addc(&m.labels, ',');
 	add_label(&m.labels, "store", mt->s.t.name);
 	stack_counts(&mt->s, &c);
 	requests(&m, &c);
+	price(&m, mt->s.o, &c);
 	if (store_cache_stats(repo_store(mt->s.repo), &cs) == 0)
 		cache(&m, &cs);
 	chunks_stats(repo_chunks(mt->s.repo), &ch);

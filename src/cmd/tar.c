@@ -58,7 +58,8 @@ not_all(struct tar *t, const char *path, const char *what, int err)
 	log_err("%s: %s: %s", str_get(&s), what, exits_why(err));
 	t->status = show_worst(t->status, exits_of(err));
 	/* Without the store it would go on like that for hours. */
-	return exits_of(err) == EXIT_UNREACHABLE ? err : 0;
+	return exits_of(err) == EXIT_UNREACHABLE ||
+	    exits_of(err) == EXIT_LIMIT ? err : 0;
 }
 
 static int
