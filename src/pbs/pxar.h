@@ -140,6 +140,11 @@ size_t pxar_dir_count(const struct pxar_dir *d);
 /** pxar_dir_memory(d): bytes it holds, for who bounds them. */
 size_t pxar_dir_memory(const struct pxar_dir *d);
 
+/** pxar_dir_range(d, i, ret_begin, ret_end): where entry i can lie in the
+ * stream, as far as its table tells: nothing is read. */
+void pxar_dir_range(const struct pxar_dir *d, size_t i, uint64_t *ret_begin,
+    uint64_t *ret_end);
+
 /**
  * pxar_dir_entry(a, d, i, flags, name, ret):
  * Entry number i in archive order.  name has PXAR_NAME_MAX + 1 bytes.  For a

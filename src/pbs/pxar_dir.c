@@ -159,6 +159,18 @@ pxar_dir_memory(const struct pxar_dir *d)
 	    d->count * (sizeof(*d->items) + sizeof(*d->by_hash));
 }
 
+void
+pxar_dir_range(const struct pxar_dir *d, size_t i, uint64_t *ret_begin,
+    uint64_t *ret_end)
+{
+	uint64_t end = MIN(d->items[i].end, d->pos);
+
+	if (i + 1 < d->count)
+		end = MIN(end, d->items[i + 1].begin);
+	*ret_begin = MIN(d->items[i].begin, d->pos);
+	*ret_end = MAX(end, *ret_begin);
+}
+
 bool
 pxar_dir_at(const struct pxar_dir *d, uint64_t pos, size_t *ret)
 {
