@@ -19,8 +19,14 @@ struct store;
  *
  * Nothing is deleted unless all that could refer to a chunk has been read.
  * Nothing that is no chunk is touched.  An uncertain answer deletes nothing
- * more and calls nothing missing.  One thread; memory does not depend on the
- * number of chunks.
+ * more and calls nothing missing.  Memory does not depend on the number of
+ * chunks: the marks' (maint/marks.h), indices that are read, 64 MiB or a single
+ * one, and some 300 bytes for each index.  All functions are called on the
+ * caller's thread.
+ *
+ * In a directory the age of a chunk is the time of last access, and chunks that
+ * something refers to are touched, as Proxmox Backup does, so that both may
+ * collect in turn.
  */
 
 #define GC_CUTOFF_DEFAULT (24 * 3600 + 5 * 60)	/* seconds */
@@ -34,13 +40,17 @@ enum gc_event {
 };
 
 struct gc_opts {
-	struct repo *repo;	/* its tree was listed after gc_begin */
-	struct agent *agent;
+	struct repo *repo;	/* its tree is not used: what there is, is
+				 * listed anew */
+	struct agent *agent;	/* NULL: only for a dry run */
+	/* Where open snapshots are, for draft_scan; NULL: where agent says. */
+	const char *state, *identity;
 	const char *work;	/* directory for marks; NULL: memory */
-	int64_t cutoff;		/* seconds; -1: the default */
+	int64_t cutoff;		/* seconds; -1: the default; 0: no age, nor
+				 * any clock, keeps what nothing refers to */
 	bool dry_run;
-	bool single_deletes;	/* of providers without multi-delete the
-				 * store's del takes care; this is for tests */
+	bool single_deletes;	/* the store sends one request for each object:
+				 * fewer at a time */
 	const atomic_bool *stop;	/* set: -ECANCELED soon; or NULL */
 	/* key: of the object or "" ; text: path of a snapshot, or why. */
 	void (*event)(void *arg, enum gc_event e, const char *key,
@@ -53,6 +63,7 @@ struct gc_opts {
 struct gc_result {
 	uint64_t indices, indices_reused;
 	uint64_t index_data_bytes;	/* what all indices stand for */
+	uint64_t references;		/* of indices that were read */
 	uint64_t referenced;		/* distinct digests */
 	uint64_t chunks, bytes;		/* listed, good names */
 	uint64_t removed, removed_bytes;	/* dry run: would be */

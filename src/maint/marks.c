@@ -446,16 +446,28 @@ marks_keep(struct marks *m, const struct digest *sources, size_t n)
 	return 0;
 }
 
-bool
-marks_has_source(const struct marks *m, const struct digest *source)
+static int
+source_cmp(const void *a, const void *b)
 {
-	return m->n_kept > 0 && bsearch(source, m->kept, m->n_kept,
-	    sizeof(*m->kept), digest_cmp) != NULL;
+	return memcmp(a, b, MARKS_SOURCE_LEN);
+}
+
+bool
+marks_has_source(const struct marks *m, const struct digest *source,
+    uint64_t *ret_value)
+{
+	const struct digest *d = m->n_kept > 0 ? bsearch(source, m->kept,
+	    m->n_kept, sizeof(*m->kept), source_cmp) : NULL;
+
+	if (d != NULL)
+		*ret_value = get_le64(d->b + MARKS_SOURCE_LEN);
+	return d != NULL;
 }
 
 int
-marks_source(struct marks *m, const struct digest *source)
+marks_source(struct marks *m, const struct digest *source, uint64_t value)
 {
+	struct digest d;
 	int r = 0;
 
 	assert(!m->finished);
@@ -469,8 +481,11 @@ marks_source(struct marks *m, const struct digest *source)
 	if (r < 0)
 		return r;
 	m->lasting = source != NULL;
-	return source == NULL ? 0 : digests_add(&m->sources, &m->n_sources,
-	    &m->room_sources, source);
+	if (source == NULL)
+		return 0;
+	d = *source;
+	put_le64(d.b + MARKS_SOURCE_LEN, value);
+	return digests_add(&m->sources, &m->n_sources, &m->room_sources, &d);
 }
 
 int

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/num.h"
 #include "base/str.h"
+#include "maint/marks.h"
 
 #define LOCK_NAME "lock"
 #define RUN_PREFIX "run-"
@@ -146,6 +147,12 @@ struct load {
 	void *arg;
 };
 
+static int
+source_cmp(size_t i, const struct load *l, const struct digest *d)
+{
+	return memcmp(&l->sources[i], d, MARKS_SOURCE_LEN);
+}
+
 /* 0, or 1 if the run is of a source that is gone. */
 static int
 check_sources(const struct load *l, const struct marks_run *run)
@@ -158,10 +165,9 @@ check_sources(const struct load *l, const struct marks_run *run)
 	r = marks_reader_init(&x, run, MARKS_SOURCES);
 	while (r == 0 && (r = x.l.next(&x.l, &v, &n)) == 0) {
 		for (size_t i = 0; i < n && r == 0; i++) {
-			while (at < l->n &&
-			    digest_cmp(&l->sources[at], &v[i]) < 0)
+			while (at < l->n && source_cmp(at, l, &v[i]) < 0)
 				at++;
-			r = at == l->n || !digest_eq(&l->sources[at], &v[i]) ?
+			r = at == l->n || source_cmp(at, l, &v[i]) != 0 ?
 			    2 : 0;
 		}
 	}

@@ -24,6 +24,9 @@ int store_mem_new(struct store **ret);
  * -ENOENT, -ENOTDIR with a message.
  */
 int store_dir_new(const char *base, struct store **ret);
+/** store_dir_base(s): where the directory is that this stack ends in, and a
+ * descriptor of it, both borrowed; NULL and -1 if it ends elsewhere. */
+const char *store_dir_base(struct store *s, int *ret_fd);
 
 /** store_s3_new(c, prefix, ret): takes c over; prefix is the datastore's name. */
 int store_s3_new(struct s3 *c, const char *prefix, struct store **ret);

@@ -81,6 +81,8 @@ void cache_room_insert(struct cache *c, const struct cache_id *id,
     const void *p, size_t len, const struct store_object *o);
 /** cache_room_drop(c, id, bad): it is of no use any more, or was never. */
 void cache_room_drop(struct cache *c, const struct cache_id *id, bool bad);
+/** cache_room_forget(c, id): it is gone from the store; whether it was here. */
+bool cache_room_forget(struct cache *c, const struct cache_id *id);
 /** cache_room_used(c, id): it was read. */
 void cache_room_used(struct cache *c, const struct cache_id *id);
 /** cache_room_fits(c): whether the limit holds.  With the lock. */

@@ -317,6 +317,33 @@ cache_room_drop(struct cache *c, const struct cache_id *id, bool bad)
 	pthread_mutex_unlock(&c->lock);
 }
 
+bool
+cache_room_forget(struct cache *c, const struct cache_id *id)
+{
+	char path[CACHE_PATH_MAX + 1];
+	bool manager, here;
+	int fd;
+
+	if (c->fd < 0)
+		return false;
+	{
+		LOCK(&c->lock);
+		manager = c->manager;
+		here = manager && cache_index_find(&c->ix, id) != NULL;
+	}
+	if (manager) {
+		cache_room_drop(c, id, false);
+		return here;
+	}
+	/* Who counts it will find it gone. */
+	cache_id_path(id, path);
+	fd = dir_path_open(c->fd, path, O_PATH);
+	if (fd < 0)
+		return false;
+	close(fd);
+	return cache_file_unlink(c, id) == 0;
+}
+
 void
 cache_room_used(struct cache *c, const struct cache_id *id)
 {

@@ -77,6 +77,11 @@ struct store_cache_opts {
 int store_cache_new(struct store *below, const struct store_cache_opts *o,
     struct store **ret);
 
+/** store_cache_forget(s, keys, n): these objects are to go from the store:
+ * their copies go from the cache in this stack, whichever process manages it.
+ * How many there were. */
+size_t store_cache_forget(struct store *s, const char *const *keys, size_t n);
+
 struct store_cache_stats {
 	/* used is what is counted.  For a moment after opening it may be over
 	 * limit: what a crash or a higher limit has left is looked at and

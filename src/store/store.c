@@ -239,6 +239,16 @@ store_counts(struct store *s, struct store_counts *ret)
 		}
 }
 
+int
+store_skew(struct store *s, int64_t *ret)
+{
+	*ret = 0;
+	for (; s != NULL; s = s->below)
+		if (s->ops->skew != NULL)
+			return s->ops->skew(s, ret);
+	return 0;
+}
+
 void
 store_shutdown(struct store *s)
 {

@@ -28,7 +28,9 @@ struct store;
 
 struct store_object {
 	uint64_t size;		/* bytes as stored */
-	int64_t mtime;		/* epoch seconds */
+	int64_t mtime;		/* epoch seconds, by the store's clock */
+	int64_t atime;		/* when it was last read, put or touched; 0:
+				 * the store has no such time */
 	char etag[72];		/* changes when the content does; "" unknown */
 };
 
@@ -119,6 +121,9 @@ struct store_ops {
 	    bool good);
 	/** Optional: requests made so far. */
 	void (*counts)(struct store *s, struct store_counts *ret);
+	/** Optional: seconds that the store's clock is ahead of ours; 1 if
+	 * that is not known. */
+	int (*skew)(struct store *s, int64_t *ret);
 	/** Optional: wake up those who wait in this store, not below it. */
 	void (*shutdown)(struct store *s);
 	/** Frees this store alone, not those below it. */
@@ -161,6 +166,9 @@ int store_sync(struct store *s);
 void store_verdict(struct store *s, const char *key, struct buf *b, bool good);
 /** store_counts(s, ret): of the first store from the top that counts. */
 void store_counts(struct store *s, struct store_counts *ret);
+/** store_skew(s, ret): how far the store's clock is ahead of ours, seconds: 0
+ * if it has none; 1 if it has not been heard of yet. */
+int store_skew(struct store *s, int64_t *ret);
 void store_shutdown(struct store *s);
 /** store_free(s): and all below it.  NULL is allowed. */
 void store_free(struct store *s);

@@ -214,6 +214,20 @@ store_cache_new(
 	return 0;
 }
 
+size_t
+store_cache_forget(struct store *s, const char *const *keys, size_t n)
+{
+	struct cache_id id;
+	size_t found = 0;
+
+	while (s != NULL && s->ops != &cache_ops)
+		s = s->below;
+	for (size_t i = 0; s != NULL && i < n; i++)
+		if (cache_id_of_key(keys[i], &id) == 0)
+			found += cache_room_forget((struct cache *)s, &id);
+	return found;
+}
+
 int
 store_cache_stats(struct store *s, struct store_cache_stats *ret)
 {

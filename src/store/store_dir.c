@@ -27,6 +27,7 @@ dir_object(struct store_object *ret, const struct stat *st)
 	memset(ret, 0, sizeof(*ret));
 	ret->size = (uint64_t)st->st_size;
 	ret->mtime = st->st_mtim.tv_sec;
+	ret->atime = st->st_atim.tv_sec;
 	snprintf(ret->etag, sizeof(ret->etag), "%llx-%llx-%llx.%lx",
 	    (unsigned long long)st->st_ino, (unsigned long long)st->st_size,
 	    (unsigned long long)st->st_ctim.tv_sec,
@@ -369,27 +370,28 @@ dir_free(struct store *s)
 	free(d);
 }
 
+static const struct store_ops dir_ops = {
+    .get = dir_get,
+    .put = dir_put,
+    .stat = dir_stat,
+    .list = dir_list_op,
+    .del = dir_del,
+    .copy = dir_copy,
+    .touch = dir_touch_op,
+    .sync = dir_sync,
+    .free = dir_free,
+};
+
 int
 store_dir_new(const char *base, struct store **ret)
 {
-	static const struct store_ops ops = {
-	    .get = dir_get,
-	    .put = dir_put,
-	    .stat = dir_stat,
-	    .list = dir_list_op,
-	    .del = dir_del,
-	    .copy = dir_copy,
-	    .touch = dir_touch_op,
-	    .sync = dir_sync,
-	    .free = dir_free,
-	};
 	struct store_dir *d = calloc(1, sizeof(*d));
 	struct stat st;
 	int r;
 
 	if (d == NULL)
 		return -ENOMEM;
-	d->s.ops = &ops;
+	d->s.ops = &dir_ops;
 	d->s.name = "dir";
 	pthread_mutex_init(&d->sync_lock, NULL);
 	d->fd = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -412,4 +414,16 @@ store_dir_new(const char *base, struct store **ret)
 fail:
 	dir_free(&d->s);
 	return r;
+}
+
+const char *
+store_dir_base(struct store *s, int *ret_fd)
+{
+	const struct store_dir *d;
+
+	while (s != NULL && s->ops != &dir_ops)
+		s = s->below;
+	d = (const struct store_dir *)s;
+	*ret_fd = d != NULL ? d->fd : -1;
+	return d != NULL ? d->base : NULL;
 }

@@ -43,6 +43,7 @@ object_from_s3(struct store_object *out, const struct s3_object *o)
 	_Static_assert(sizeof(out->etag) == sizeof(o->etag), "same room");
 	out->size = o->size;
 	out->mtime = o->mtime;
+	out->atime = 0;
 	memcpy(out->etag, o->etag, sizeof(out->etag));
 }
 
@@ -248,6 +249,12 @@ s3_store_counts(struct store *s, struct store_counts *ret)
 	ret->bytes_written = c.bytes_sent;
 }
 
+static int
+s3_store_skew(struct store *s, int64_t *ret)
+{
+	return s3_clock_skew(((struct store_s3 *)s)->c, ret);
+}
+
 static void
 s3_store_shutdown(struct store *s)
 {
@@ -275,6 +282,7 @@ store_s3_new(struct s3 *c, const char *prefix, struct store **ret)
 	    .del = s3_store_del,
 	    .copy = s3_store_copy,
 	    .counts = s3_store_counts,
+	    .skew = s3_store_skew,
 	    .shutdown = s3_store_shutdown,
 	    .free = s3_store_free,
 	};

@@ -83,13 +83,14 @@ test_in_memory(void **state)
 {
 	struct marks *m = open_marks(NULL);
 	struct digest s = nth(0);
+	uint64_t value;
 
 	(void)state;
 	assert_int_equal(marks_keep(m, &s, 1), 0);
-	assert_false(marks_has_source(m, &s));
-	assert_int_equal(marks_source(m, &s), 0);
+	assert_false(marks_has_source(m, &s, &value));
+	assert_int_equal(marks_source(m, &s, 77), 0);
 	add_range(m, 0, 70000);
-	assert_int_equal(marks_source(m, NULL), 0);
+	assert_int_equal(marks_source(m, NULL, 0), 0);
 	add_range(m, 60000, 150000);
 	assert_int_equal(marks_finish(m), 0);
 	expect_range(m, 0, 150000);
@@ -122,16 +123,19 @@ static uint64_t
 collect(struct marks *m, uint64_t first, uint64_t n)
 {
 	struct digest *s = calloc(n, sizeof(*s));
-	uint64_t read = 0;
+	uint64_t read = 0, value;
 
 	assert_non_null(s);
 	for (uint64_t i = 0; i < n; i++)
 		s[i] = nth((first + i) | (uint64_t)1 << 40);
 	assert_int_equal(marks_keep(m, s, n), 0);
 	for (uint64_t i = 0; i < n; i++) {
-		if (marks_has_source(m, &s[i]))
+		if (marks_has_source(m, &s[i], &value)) {
+			if (first == 0)
+				assert_int_equal(value, 1000 + i);
 			continue;
-		assert_int_equal(marks_source(m, &s[i]), 0);
+		}
+		assert_int_equal(marks_source(m, &s[i], 1000 + i), 0);
 		add_range(m, (first + i) * STEP,
 		    (first + i) * STEP + PER_SOURCE);
 		read++;
@@ -200,7 +204,7 @@ test_not_taken_over(void **state)
 	m = open_marks(t.path);
 	add_range(m, 0, 20000);
 	assert_int_equal(collect(m, 400, 10), 10);
-	assert_int_equal(marks_source(m, NULL), 0);
+	assert_int_equal(marks_source(m, NULL, 0), 0);
 	add_range(m, END(400, 10), 30000);
 	assert_int_equal(marks_finish(m), 0);
 	expect_range(m, 0, 30000);
@@ -221,12 +225,13 @@ test_large_source(void **state)
 	struct digest s = nth((uint64_t)1 << 41);
 	struct marks_stats st;
 	struct marks *m;
+	uint64_t value;
 
 	(void)state;
 	scratch_begin(&t);
 	m = open_marks(t.path);
 	assert_int_equal(marks_keep(m, &s, 1), 0);
-	assert_int_equal(marks_source(m, &s), 0);
+	assert_int_equal(marks_source(m, &s, 77), 0);
 	add_range(m, 0, 400000);
 	add_range(m, 0, 50000);
 	assert_int_equal(marks_finish(m), 0);
@@ -236,7 +241,8 @@ test_large_source(void **state)
 	marks_free(m);
 	m = open_marks(t.path);
 	assert_int_equal(marks_keep(m, &s, 1), 0);
-	assert_true(marks_has_source(m, &s));
+	assert_true(marks_has_source(m, &s, &value));
+	assert_int_equal(value, 77);
 	assert_int_equal(marks_finish(m), 0);
 	expect_range(m, 0, 400000);
 	marks_free(m);
@@ -257,9 +263,9 @@ test_many_runs(void **state)
 	for (uint64_t i = 0; i < 300; i++) {
 		struct digest s = nth(i | (uint64_t)1 << 40);
 
-		assert_int_equal(marks_source(m, &s), 0);
+		assert_int_equal(marks_source(m, &s, 1000 + i), 0);
 		add_range(m, i * STEP, i * STEP + PER_SOURCE);
-		assert_int_equal(marks_source(m, NULL), 0);
+		assert_int_equal(marks_source(m, NULL, 0), 0);
 	}
 	assert_int_equal(marks_finish(m), 0);
 	expect_range(m, 0, END(0, 300));
@@ -281,18 +287,19 @@ test_given_up(void **state)
 	struct scratch_dir t;
 	struct marks *m;
 	struct digest s = nth(17);
+	uint64_t value;
 
 	(void)state;
 	scratch_begin(&t);
 	m = open_marks(t.path);
 	assert_int_equal(collect(m, 0, 300), 300);
-	assert_int_equal(marks_source(m, NULL), 0);
-	assert_int_equal(marks_source(m, &s), 0);
+	assert_int_equal(marks_source(m, NULL, 0), 0);
+	assert_int_equal(marks_source(m, &s, 77), 0);
 	add_range(m, 100000, 100010);
 	marks_free(m);
 	m = open_marks(t.path);
 	assert_int_equal(collect(m, 0, 300), 0);
-	assert_false(marks_has_source(m, &s));
+	assert_false(marks_has_source(m, &s, &value));
 	assert_int_equal(marks_finish(m), 0);
 	expect_range(m, 0, END(0, 300));
 	marks_free(m);
