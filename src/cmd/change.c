@@ -14,144 +14,286 @@
 #include "cmd/option.h"
 #include "cmd/show.h"
 #include "cmd/snap_path.h"
-#include "cmd/stack.h"
+#include "cmd/upkeep.h"
+#include "maint/agent.h"
 #include "repo/repo.h"
 
-struct target_snap {
-	struct group_name group;
-	int64_t time;
+static const char *const kinds[] = {
+    [SNAP_PATH_NS] = "namespace",
+    [SNAP_PATH_GROUP] = "group",
+    [SNAP_PATH_SNAP] = "snapshot",
 };
 
-/* All of them before anything is changed. */
-static int
-parse_all(char **paths, int n, struct target_snap *out)
-{
-	for (int i = 0; i < n; i++) {
-		_cleanup_(str_fini) struct str s = {0};
-
-		if (snap_path_snap(paths[i], &out[i].group, &out[i].time) == 0)
-			continue;
-		str_escape(&s, paths[i], strlen(paths[i]));
-		log_err("%s: not the path of a snapshot\n"
-			"hint: as host/web1/2026-01-31T12:00:00Z",
-		    str_get(&s));
-		return EXIT_USAGE;
-	}
-	return EXIT_OK;
-}
+struct run {
+	struct options *o;
+	const struct change *c;
+	struct upkeep u;
+	json_t *done;		/* owned; NULL: for people */
+	bool listed;		/* the tree is as new as the command */
+	int status;
+};
 
 static int
-open_all(struct stack *s, const struct change *c, const char *path)
-{
-	int r, status;
-
-	s->write = true;
-	status = stack_open_store(s);
-	if (status == EXIT_OK)
-		status = stack_open_repo(s, true);
-	if (status != EXIT_OK)
-		return status;
-	r = stack_claim(s);
-	if (r == -EBUSY)
-		log_info("if it is mounted here, the mount can do it: "
-		    "%s MOUNTPOINT/%s", c->in_mount, path);
-	return exits_of(r);
-}
-
-/* What was listed by an earlier command may be too old to know it. */
-static int
-apply(struct stack *s, const struct change *c, const struct target_snap *t,
-    bool *listed)
-{
-	int r = c->fn(s->repo, &t->group, t->time);
-
-	if (r != -ENOENT || *listed)
-		return r;
-	*listed = true;
-	r = repo_refresh(s->repo, NULL);
-	return r < 0 ? r : c->fn(s->repo, &t->group, t->time);
-}
-
-static int
-failed(const char *path, int err)
+check(const struct options *o, const char *path, const struct snap_path *p)
 {
 	_cleanup_(str_fini) struct str s = {0};
 
-	if (err == -EPERM)
-		return exits_of(err);	/* it was said to be protected */
-	if (err != -ENOENT)
-		return show_fail(path, err);
 	str_escape(&s, path, strlen(path));
-	log_err("%s: there is no such snapshot", str_get(&s));
-	return EXIT_FAILED;
+	if (p == NULL)
+		log_err("%s: not the path of a snapshot, a group or a "
+			"namespace\nhint: as host/web1/2026-01-31T12:00:00Z, "
+			"host/web1 or ns/name",
+		    str_get(&s));
+	else if (p->kind == SNAP_PATH_NS && p->group.ns[0] == '\0')
+		log_err("%s: that is the whole store\n"
+			"hint: name what is in it", str_get(&s));
+	else if (p->kind != SNAP_PATH_SNAP && !o->recursive)
+		log_err("%s: that is a whole %s\n"
+			"hint: --recursive if all of it is meant, or a "
+			"snapshot as host/web1/2026-01-31T12:00:00Z",
+		    str_get(&s), kinds[p->kind]);
+	else
+		return EXIT_OK;
+	return EXIT_USAGE;
 }
 
+/* All of them before anything is changed. */
 static int
-apply_all(struct stack *s, const struct change *c,
-    const struct target_snap *targets, char **paths, int n, json_t *done)
+parse_all(const struct options *o, char **paths, int n, struct snap_path *out)
 {
-	struct store_counts counts;
-	int r, status = EXIT_OK;
-	bool listed;
+	int status = EXIT_OK;
 
-	stack_counts(s, &counts);
-	listed = counts.requests[STORE_LIST] > 0;
-	for (int i = 0; i < n && status != EXIT_LIMIT; i++) {
-		r = apply(s, c, &targets[i], &listed);
-		if (r < 0) {
-			status = show_worst(status, failed(paths[i], r));
-		} else if (done != NULL) {
-			json_array_append_new(done, json_string(paths[i]));
-		} else if (!s->o->quiet) {
-			printf("%s: %s\n", paths[i], c->done);
-		}
-	}
+	for (int i = 0; status == EXIT_OK && i < n; i++)
+		status = check(o, paths[i],
+		    snap_path_any(paths[i], &out[i]) == 0 ? &out[i] : NULL);
 	return status;
 }
 
+static int
+failed(const struct run *r, const char *path, enum snap_path_kind kind,
+    int err)
+{
+	bool told = !r->u.agent->remote;
+
+	/* Who did it has said why; a daemon did so in its own log. */
+	if (err == -EPERM && !told)
+		log_err("%s: protected\nhint: take the protection off first",
+		    path);
+	else if (err == -EBUSY && !told)
+		log_err("%s: somebody is at work on it, or what was changed "
+			"in current is a view of it", path);
+	else if (err == -ENOTEMPTY && !told)
+		log_err("%s: there is something in it that no %s has", path,
+		    kinds[kind]);
+	else if (err == -ENOENT)
+		log_err("%s: there is no such %s", path, kinds[kind]);
+	else if (err != -EPERM && err != -EBUSY && err != -ENOTEMPTY)
+		return show_fail(path, err);
+	return exits_of(err);
+}
+
+static int
+apply(struct run *r, const struct snap_path *p)
+{
+	const struct change *c = r->c;
+	struct agent *a = r->u.agent;
+
+	switch (p->kind) {
+	case SNAP_PATH_SNAP:
+		return c->snap(a, &p->group, p->time);
+	case SNAP_PATH_GROUP:
+		return c->group(a, &p->group);
+	case SNAP_PATH_NS:
+		return c->ns(a, p->group.ns);
+	}
+	return -EINVAL;
+}
+
+/* As somebody asked for, or in one of those: then it may be gone already. */
+static int
+one(struct run *r, const struct snap_path *p, bool asked)
+{
+	_cleanup_(str_fini) struct str path = {0};
+	int err;
+
+	err = snap_path_text(p, &path);
+	if (err == 0)
+		err = apply(r, p);
+	/* What was listed by an earlier command may be too old to know it. */
+	if (err == -ENOENT && asked && !r->listed && !r->u.agent->remote) {
+		r->listed = true;
+		err = repo_refresh(r->u.s.repo, NULL);
+		if (err == 0)
+			err = apply(r, p);
+	}
+	if (err == -ENOENT && !asked)
+		return 0;
+	if (err < 0) {
+		r->status = show_worst(r->status,
+		    failed(r, str_get(&path), p->kind, err));
+		return err;
+	}
+	if (r->done != NULL)
+		json_array_append_new(r->done, json_string(str_get(&path)));
+	else if (!r->o->quiet)
+		printf("%s: %s\n", str_get(&path), r->c->done);
+	return 0;
+}
+
 static void
-print_json(const struct stack *s, const struct change *c, json_t *done)
+name_group(const struct tree_group *g, struct snap_path *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->kind = SNAP_PATH_GROUP;
+	memcpy(ret->group.ns, g->ns->path, strlen(g->ns->path) + 1);
+	ret->group.type = g->type;
+	memcpy(ret->group.id, g->id, strlen(g->id) + 1);
+}
+
+/* 0, or the first error of several. */
+static int
+group(struct run *r, const struct tree_group *g, bool asked)
+{
+	struct snap_path p;
+	int err = 0, e;
+
+	name_group(g, &p);
+	if (r->c->group != NULL)
+		return one(r, &p, asked);
+	p.kind = SNAP_PATH_SNAP;
+	for (size_t i = 0; i < g->n_snaps; i++) {
+		p.time = g->snaps[i].time;
+		e = one(r, &p, false);
+		err = err < 0 ? err : e;
+	}
+	return err;
+}
+
+/* Those inside before those around them, which must be empty to go. */
+static int
+namespace(struct run *r, const struct tree *t, const char *path)
+{
+	struct snap_path p = {.kind = SNAP_PATH_NS};
+	int err = 0, e;
+
+	for (size_t i = t->n_ns; i > 0; i--) {
+		const struct tree_ns *ns = &t->all_ns[i - 1];
+
+		if (!snap_path_is_below(ns->path, path))
+			continue;
+		e = 0;
+		for (size_t k = 0; k < ns->n_groups; k++) {
+			int x = group(r, &ns->groups[k], false);
+
+			e = e < 0 ? e : x;
+		}
+		err = err < 0 ? err : e;
+		if (err < 0 || r->c->ns == NULL)
+			continue;
+		memcpy(p.group.ns, ns->path, strlen(ns->path) + 1);
+		err = one(r, &p, false);
+	}
+	return err;
+}
+
+static void
+target(struct run *r, const struct tree *t, const struct snap_path *p)
+{
+	const struct tree_group *g;
+	int err = 0;
+
+	switch (p->kind) {
+	case SNAP_PATH_SNAP:
+		(void)one(r, p, true);
+		return;
+	case SNAP_PATH_GROUP:
+		g = edit_find_group(t, &p->group);
+		if (g != NULL)
+			(void)group(r, g, true);
+		else if (r->c->group != NULL)
+			(void)one(r, p, true);
+		else
+			err = -ENOENT;
+		break;
+	case SNAP_PATH_NS:
+		if (tree_find_ns(t, p->group.ns) != NULL)
+			(void)namespace(r, t, p->group.ns);
+		else
+			err = -ENOENT;
+		break;
+	}
+	if (err < 0) {
+		_cleanup_(str_fini) struct str s = {0};
+
+		(void)snap_path_text(p, &s);
+		r->status = show_worst(r->status,
+		    failed(r, str_get(&s), p->kind, err));
+	}
+}
+
+static void
+print_json(struct run *r)
 {
 	struct store_counts counts;
 	json_t *j;
 
-	stack_counts(s, &counts);
-	j = json_pack("{s:s,s:o,s:o}", "store", s->t.name, c->done, done,
-	    "cost", cost_json(s->o, &counts));
+	stack_counts(&r->u.s, &counts);
+	j = json_pack("{s:s,s:o,s:o}", "store", r->u.s.t.name, r->c->done,
+	    steal(&r->done), "cost", cost_json(r->o, &counts));
 	json_dumpf(j, stdout, JSON_COMPACT);
 	putchar('\n');
 	json_decref(j);
+}
+
+static bool
+is_any_recursive(const struct snap_path *v, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (v[i].kind != SNAP_PATH_SNAP)
+			return true;
+	return false;
+}
+
+static void
+run(struct run *r, const char *store, const struct snap_path *v, int n)
+{
+	struct store_counts counts;
+	struct tree *t;
+
+	r->u.kept = !is_any_recursive(v, n);
+	r->status = upkeep_open(&r->u, r->o, store, true);
+	if (r->status != EXIT_OK)
+		return;
+	stack_counts(&r->u.s, &counts);
+	r->listed = counts.requests[STORE_LIST] > 0;
+	t = repo_tree(r->u.s.repo);
+	for (int i = 0; i < n && r->status != EXIT_LIMIT; i++)
+		target(r, t, &v[i]);
+	tree_unref(t);
+	if (r->done != NULL)
+		print_json(r);
 }
 
 int
 change_run(struct options *o, const struct change *c, const char *store,
     char **paths, int n)
 {
-	_cleanup_free_ struct target_snap *targets =
-	    calloc((size_t)n, sizeof(*targets));
-	json_t *done = o->json ? json_array() : NULL;
-	struct stack s;
-	int status;
+	_cleanup_free_ struct snap_path *v = calloc((size_t)n, sizeof(*v));
+	struct run r = {
+	    .o = o,
+	    .c = c,
+	    .done = o->json ? json_array() : NULL,
+	};
 
-	if (targets == NULL || (o->json && done == NULL)) {
-		json_decref(done);
-		return show_fail(store, -ENOMEM);
+	if (v == NULL || (o->json && r.done == NULL))
+		r.status = show_fail(store, -ENOMEM);
+	else
+		r.status = parse_all(o, paths, n, v);
+	if (r.status == EXIT_OK) {
+		run(&r, store, v, n);
+		upkeep_close(&r.u);
+		cost_print(o, &r.u.s.cost);
 	}
-	status = parse_all(paths, n, targets);
-	if (status != EXIT_OK) {
-		json_decref(done);
-		return status;
-	}
-	status = stack_name(&s, o, store);
-	if (status == EXIT_OK)
-		status = open_all(&s, c, paths[0]);
-	if (status == EXIT_OK) {
-		status = apply_all(&s, c, targets, paths, n, done);
-		if (done != NULL)
-			print_json(&s, c, steal(&done));
-	}
-	json_decref(done);
-	stack_close(&s);
-	cost_print(o, &s.cost);
-	return status;
+	json_decref(r.done);
+	return r.status;
 }

@@ -4,18 +4,20 @@
 
 #include <stdint.h>
 
+struct agent;
 struct group_name;
 struct options;
-struct repo;
 
 /*
- * A command that changes snapshots without a mount: claims the store, does it
- * to each path, reports.
+ * A command that changes what paths name: snapshots, and with --recursive
+ * groups and namespaces.
  */
 struct change {
-	int (*fn)(struct repo *r, const struct group_name *g, int64_t time);
+	int (*snap)(struct agent *a, const struct group_name *g, int64_t time);
+	/* NULL: all snapshots of a group, all groups of a namespace. */
+	int (*group)(struct agent *a, const struct group_name *g);
+	int (*ns)(struct agent *a, const char *path);
 	const char *done;	/* "forgotten" */
-	const char *in_mount;	/* how a mount does it: "rmdir" */
 };
 
 /** change_run(o, c, store, paths, n): the exit status. */

@@ -9,32 +9,30 @@
 #include "base/str.h"
 #include "cmd/change.h"
 #include "cmd/exits.h"
-#include "repo/edit.h"
+#include "maint/agent.h"
 
 static int
-protect(struct repo *r, const struct group_name *g, int64_t time)
+protect(struct agent *a, const struct group_name *g, int64_t time)
 {
-	return repo_protect(r, g, time, true);
+	return a->ops->protect(a, g, time, true);
 }
 
 static int
-unprotect(struct repo *r, const struct group_name *g, int64_t time)
+unprotect(struct agent *a, const struct group_name *g, int64_t time)
 {
-	return repo_protect(r, g, time, false);
+	return a->ops->protect(a, g, time, false);
 }
 
 int
 cmd_protect(struct options *o, char **args, int n)
 {
 	static const struct change on = {
-	    .fn = protect,
+	    .snap = protect,
 	    .done = "protected",
-	    .in_mount = "setfattr -n user.pbs3fs.protected -v 1",
 	};
 	static const struct change off = {
-	    .fn = unprotect,
+	    .snap = unprotect,
 	    .done = "unprotected",
-	    .in_mount = "setfattr -n user.pbs3fs.protected -v 0",
 	};
 	_cleanup_(str_fini) struct str s = {0};
 	bool is_on;

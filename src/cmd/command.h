@@ -29,6 +29,7 @@ int cmd_refresh(struct options *o, char **args, int n);
 int cmd_create(struct options *o, char **args, int n);
 int cmd_snapshot(struct options *o, char **args, int n);
 int cmd_forget(struct options *o, char **args, int n);
+int cmd_prune(struct options *o, char **args, int n);
 int cmd_protect(struct options *o, char **args, int n);
 int cmd_key(struct options *o, char **args, int n);
 int cmd_status(struct options *o, char **args, int n);

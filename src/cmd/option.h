@@ -32,7 +32,8 @@ enum {
 	CMD_SNAPSHOT = 1024,
 	CMD_FORGET = 2048,
 	CMD_PROTECT = 4096,
-	CMD_CHANGE = CMD_CREATE | CMD_FORGET | CMD_PROTECT,
+	CMD_PRUNE = 8192,
+	CMD_CHANGE = CMD_CREATE | CMD_FORGET | CMD_PROTECT | CMD_PRUNE,
 	CMD_READ = CMD_LS | CMD_CAT | CMD_EXPORT,
 	CMD_STORE = CMD_MOUNT | CMD_READ | CMD_CHECK | CMD_REFRESH |
 	    CMD_CHANGE,
@@ -88,8 +89,10 @@ struct options {
 	bool foreground, debug, verbose, quiet, json, help;
 	bool fake;
 	/* single commands */
-	bool long_list, recursive, write, lazy;
+	bool long_list, recursive, write, lazy, dry_run;
 	char *output, *time;
+	uint64_t keep_last, keep_hourly, keep_daily, keep_weekly;
+	uint64_t keep_monthly, keep_yearly;
 
 	unsigned char source[OPTION_MAX];	/* enum option_source */
 };

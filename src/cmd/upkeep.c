@@ -113,7 +113,7 @@ upkeep_open(struct upkeep *u, struct options *o, const char *store,
 	r = find_state(u, change, &dir);
 	if (r == 0 && change)
 		r = find_agent(u, dir);
-	if (r == 0)
+	if (r == 0 && !u->kept)
 		r = repo_refresh(u->s.repo, NULL);
 	return exits_of(r);
 }

@@ -19,6 +19,9 @@ struct options;
 struct upkeep {
 	bool keys;		/* for the caller to set, who begins with zeroes:
 				 * contents are read */
+	bool kept;		/* likewise: a listing that was kept will do;
+				 * whether there was one is seen from what was
+				 * asked of the store */
 	struct stack s;
 	struct known *known;	/* owned; NULL: the daemon has it */
 	struct guard *guard;	/* likewise */

@@ -208,10 +208,14 @@ def test_another_host(groups, opts):
 def test_wrong_paths(groups, opts):
     b = groups
     before = objects(b)
-    for path in ("vm/10", "vm/10/latest", "vm", f"../vm/10/{T}",
-                 "vm/10/2024-13-01T00:00:00Z", f"ns/a/b/vm/10/{T}"):
+    for path in ("vm/10", "vm/10/latest", "vm", f"../vm/10/{T}", "/", "",
+                 "vm/10/2024-13-01T00:00:00Z", f"ns/a/b/vm/10/{T}", "ns/a"):
         p = run("forget", b.store, path, *opts(b), check=False)
         assert p.returncode == 2, path
+        if path not in ("vm/10", "ns/a"):
+            p = run("forget", b.store, path, "--recursive", *opts(b),
+                    check=False)
+            assert p.returncode == 2, path
     # All or none.
     p = run("forget", b.store, f"vm/10/{T}", "vm/10", *opts(b), check=False)
     assert p.returncode == 2
@@ -236,7 +240,7 @@ def test_forget_directory(fx, tmp):
         fcntl.flock(f, fcntl.LOCK_EX)
         p = run("forget", store, f"vm/100/{T}", check=False)
         assert p.returncode == 1
-        assert "4711" in p.stderr and "rmdir MOUNTPOINT" in p.stderr
+        assert "4711" in p.stderr
         assert os.path.exists(f"{snap}/index.json.blob")
     p = run("protect", store, "on", f"vm/100/{T}")
     assert os.stat(f"{snap}/.protected").st_size == 0

@@ -32,6 +32,7 @@ static const struct {
     {"pbs3fs-snapshot.8", CMD_SNAPSHOT},
     {"pbs3fs-forget.8", CMD_FORGET},
     {"pbs3fs-protect.8", CMD_PROTECT},
+    {"pbs3fs-prune.8", CMD_PRUNE},
 };
 
 static char *
