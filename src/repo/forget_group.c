@@ -182,7 +182,7 @@ delete_all(struct going *x)
 	if (err < 0)
 		return err;
 	if (x->n_protected > 0) {
-		log_err("%s: %s has %zu protected snapshots: they stay, and "
+		log_err("%s: protected snapshots in %s: %zu; they stay, and "
 			"so does the group\nhint: take the protection off "
 			"first", x->r->name, x->prefix, x->n_protected);
 		return -EPERM;
