@@ -38,6 +38,8 @@ static const struct command commands[] = {
 	"keep snapshots from being deleted", cmd_protect},
     {"prune", CMD_PRUNE, 1, 2, "STORE [PATH]",
 	"delete snapshots that no rule keeps", cmd_prune},
+    {"verify", CMD_VERIFY, 1, INT_MAX, "STORE [PATH...]",
+	"check that what snapshots need is there and good", cmd_verify},
     {"status", CMD_STATUS, 1, 1, "MOUNTPOINT",
 	"requests, cache, errors of a mount", cmd_status},
     {"key", CMD_KEY, 1, 4, "ACTION FILE...", "create and inspect encryption keys",

@@ -31,6 +31,7 @@ int cmd_snapshot(struct options *o, char **args, int n);
 int cmd_forget(struct options *o, char **args, int n);
 int cmd_prune(struct options *o, char **args, int n);
 int cmd_protect(struct options *o, char **args, int n);
+int cmd_verify(struct options *o, char **args, int n);
 int cmd_key(struct options *o, char **args, int n);
 int cmd_status(struct options *o, char **args, int n);
 

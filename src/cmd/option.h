@@ -33,10 +33,11 @@ enum {
 	CMD_FORGET = 2048,
 	CMD_PROTECT = 4096,
 	CMD_PRUNE = 8192,
+	CMD_VERIFY = 32768,
 	CMD_CHANGE = CMD_CREATE | CMD_FORGET | CMD_PROTECT | CMD_PRUNE,
 	CMD_READ = CMD_LS | CMD_CAT | CMD_EXPORT,
 	CMD_STORE = CMD_MOUNT | CMD_READ | CMD_CHECK | CMD_REFRESH |
-	    CMD_CHANGE,
+	    CMD_CHANGE | CMD_VERIFY,
 	CMD_ALL = CMD_STORE | CMD_UMOUNT | CMD_STATUS | CMD_KEY |
 	    CMD_SNAPSHOT,
 };
@@ -90,6 +91,9 @@ struct options {
 	bool fake;
 	/* single commands */
 	bool long_list, recursive, write, lazy, dry_run;
+	bool cached, no_record, quarantine;	/* verify */
+	char *level;
+	uint64_t since, within;			/* ms */
 	char *output, *time;
 	uint64_t keep_last, keep_hourly, keep_daily, keep_weekly;
 	uint64_t keep_monthly, keep_yearly;

@@ -33,6 +33,7 @@ static const struct {
     {"pbs3fs-forget.8", CMD_FORGET},
     {"pbs3fs-protect.8", CMD_PROTECT},
     {"pbs3fs-prune.8", CMD_PRUNE},
+    {"pbs3fs-verify.8", CMD_VERIFY},
 };
 
 static char *
