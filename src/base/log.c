@@ -37,6 +37,18 @@ static struct {
     .ident = "pbs3fs",
 };
 
+static _Thread_local struct {
+	log_listen_fn *fn;
+	void *arg;
+} copy;
+
+void
+log_listen(log_listen_fn *fn, void *arg)
+{
+	copy.fn = fn;
+	copy.arg = arg;
+}
+
 void
 log_setup(enum log_target target, enum log_level max, const char *ident)
 {
@@ -148,6 +160,8 @@ log_msg(enum log_level lvl, const char *fmt, ...)
 	if (lvl <= log_get_level())
 		emit(lvl, text);
 	pthread_mutex_unlock(&logger.lock);
+	if (copy.fn != NULL)
+		copy.fn(copy.arg, lvl, text);
 	errno = saved;
 }
 

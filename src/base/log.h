@@ -45,6 +45,11 @@ bool log_allowed(struct log_limit *l, const char *what);
 			log_msg(lvl, __VA_ARGS__);                             \
 	} while (0)
 
+/** log_listen(fn, arg): what this thread logs from now on goes to fn, too, which
+ * must not log; NULL: no more. */
+typedef void log_listen_fn(void *arg, enum log_level lvl, const char *text);
+void log_listen(log_listen_fn *fn, void *arg);
+
 /**
  * log_recent(fn, arg): the last errors and warnings, oldest first, for
  * `status`.  fn runs under the logger's lock and must not log.
