@@ -40,6 +40,8 @@ static const struct command commands[] = {
 	"delete snapshots that no rule keeps", cmd_prune},
     {"verify", CMD_VERIFY, 1, INT_MAX, "STORE [PATH...]",
 	"check that what snapshots need is there and good", cmd_verify},
+    {"gc", CMD_GC, 1, 1, "STORE", "delete chunks that nothing refers to",
+	cmd_gc},
     {"status", CMD_STATUS, 1, 1, "MOUNTPOINT",
 	"requests, cache, errors of a mount", cmd_status},
     {"key", CMD_KEY, 1, 4, "ACTION FILE...", "create and inspect encryption keys",

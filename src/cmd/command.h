@@ -33,6 +33,7 @@ int cmd_prune(struct options *o, char **args, int n);
 int cmd_protect(struct options *o, char **args, int n);
 int cmd_verify(struct options *o, char **args, int n);
 int cmd_key(struct options *o, char **args, int n);
+int cmd_gc(struct options *o, char **args, int n);
 int cmd_status(struct options *o, char **args, int n);
 
 /** mount_helper(argc, argv): mount.pbs3fs as mount(8) calls it. */

@@ -34,7 +34,9 @@ enum {
 	CMD_PROTECT = 4096,
 	CMD_PRUNE = 8192,
 	CMD_VERIFY = 32768,
-	CMD_CHANGE = CMD_CREATE | CMD_FORGET | CMD_PROTECT | CMD_PRUNE,
+	CMD_GC = 65536,
+	CMD_CHANGE = CMD_CREATE | CMD_FORGET | CMD_PROTECT | CMD_PRUNE |
+	    CMD_GC,
 	CMD_READ = CMD_LS | CMD_CAT | CMD_EXPORT,
 	CMD_STORE = CMD_MOUNT | CMD_READ | CMD_CHECK | CMD_REFRESH |
 	    CMD_CHANGE | CMD_VERIFY,
@@ -93,7 +95,7 @@ struct options {
 	bool long_list, recursive, write, lazy, dry_run;
 	bool cached, no_record, quarantine;	/* verify */
 	char *level;
-	uint64_t since, within;			/* ms */
+	uint64_t since, within, cutoff;		/* ms */
 	char *output, *time;
 	uint64_t keep_last, keep_hourly, keep_daily, keep_weekly;
 	uint64_t keep_monthly, keep_yearly;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cmd/progress.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,14 +28,23 @@ progress_begin(struct progress *p, const struct options *o, uint64_t total)
 }
 
 static void
+format(const struct progress *p, char out[NUM_SIZE_MAX], uint64_t n)
+{
+	if (p->unit == NULL)
+		num_format_size(out, n);
+	else
+		snprintf(out, NUM_SIZE_MAX, "%" PRIu64 " %s", n, p->unit);
+}
+
+static void
 show(struct progress *p, uint64_t now)
 {
 	char done[NUM_SIZE_MAX], rate[NUM_SIZE_MAX], bar[BAR + 1];
 	uint64_t ms = now - p->begin;
 	double part;
 
-	num_format_size(done, p->done);
-	num_format_size(rate, ms == 0 ? 0 :
+	format(p, done, p->done);
+	format(p, rate, ms == 0 ? 0 :
 	    (uint64_t)((double)p->done * 1000 / (double)ms));
 	if (p->total == 0) {
 		fprintf(stderr, "\r\033[K%s, %s/s", done, rate);

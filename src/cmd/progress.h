@@ -12,6 +12,8 @@ struct options;
  * terminal, not with --quiet, and only after a second.  One thread.
  */
 struct progress {
+	const char *unit;	/* what is counted, if not bytes: for the
+				 * caller to set after progress_begin */
 	bool on;
 	bool shown;
 	uint64_t total;		/* 0: not known */

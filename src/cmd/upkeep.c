@@ -88,9 +88,12 @@ find_state(struct upkeep *u, bool change, char **ret_dir)
 
 	r = change ? state_dir_prepare(&u->s, ret_dir) :
 	    state_dir_look(&u->s, ret_dir);
+	if (r < 0)
+		return change ? r : 0;
+	r = state_dir_path(*ret_dir, STATE_DIR_DRAFTS, &u->drafts);
 	if (r == 0)
-		return make_work(u, *ret_dir);
-	return change ? r : 0;
+		r = stack_identity(&u->s, &u->identity);
+	return r < 0 ? failed(u, r) : make_work(u, *ret_dir);
 }
 
 int
@@ -134,4 +137,6 @@ upkeep_close(struct upkeep *u)
 	stack_close(&u->s);
 	free(u->work);
 	u->work = NULL;
+	free(steal(&u->drafts));
+	free(steal(&u->identity));
 }

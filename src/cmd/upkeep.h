@@ -29,6 +29,8 @@ struct upkeep {
 	char *work;		/* owned: directory for what a next run of the
 				 * command can use, below the state directory;
 				 * made if missing; NULL: there is no place */
+	/* Where open snapshots are, for draft_scan; owned; NULL: nowhere. */
+	char *drafts, *identity;
 };
 
 /** upkeep_open(u, o, store, change): an exit status; messages are logged.  With

@@ -34,6 +34,7 @@ static const struct {
     {"pbs3fs-protect.8", CMD_PROTECT},
     {"pbs3fs-prune.8", CMD_PRUNE},
     {"pbs3fs-verify.8", CMD_VERIFY},
+    {"pbs3fs-gc.8", CMD_GC},
 };
 
 static char *
