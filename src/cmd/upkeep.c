@@ -96,6 +96,16 @@ find_state(struct upkeep *u, bool change, char **ret_dir)
 	return r < 0 ? failed(u, r) : make_work(u, *ret_dir);
 }
 
+/* Not a kept listing. */
+static bool
+was_listed(const struct upkeep *u)
+{
+	struct store_counts c;
+
+	stack_counts(&u->s, &c);
+	return c.requests[STORE_LIST] > 0;
+}
+
 int
 upkeep_open(struct upkeep *u, struct options *o, const char *store,
     bool change)
@@ -116,7 +126,7 @@ upkeep_open(struct upkeep *u, struct options *o, const char *store,
 	r = find_state(u, change, &dir);
 	if (r == 0 && change)
 		r = find_agent(u, dir);
-	if (r == 0 && !u->kept)
+	if (r == 0 && !u->kept && (change || !was_listed(u)))
 		r = repo_refresh(u->s.repo, NULL);
 	return exits_of(r);
 }
