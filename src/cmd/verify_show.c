@@ -76,13 +76,40 @@ num(uint64_t n)
 	return json_integer((json_int_t)n);
 }
 
-/* The path that the tree shows. */
+/* The path that the tree shows; offsets in the stream of a file archive are
+ * not those of a file there. */
 static void
-add_shown(struct str *out, const char *snap, const char *file)
+add_file(struct str *out, const char *snap, const char *file)
 {
 	char shown[NAME_LEN_MAX + 1];
 
+	switch (archive_kind(file)) {
+	case ARCHIVE_PXAR:
+	case ARCHIVE_MPXAR:
+	case ARCHIVE_PPXAR:
+		str_addf(out, "%s/%s", snap, file);
+		return;
+	case ARCHIVE_FIXED:
+	case ARCHIVE_DYNAMIC:
+	case ARCHIVE_BLOB:
+	case ARCHIVE_MANIFEST:
+	case ARCHIVE_OTHER:
+		break;
+	}
 	archive_shown_name(file, shown);
+	str_addf(out, "%s/%s", snap, shown);
+}
+
+/* What is in an archive is shown by its metadata's name. */
+static void
+add_tree(struct str *out, const char *snap, const char *file)
+{
+	char shown[NAME_LEN_MAX + 1];
+	static const char payload[] = ".ppxar";
+
+	archive_shown_name(file, shown);
+	if (str_ends(shown, payload))
+		shown[strlen(shown) - strlen(payload)] = '\0';
 	str_addf(out, "%s/%s", snap, shown);
 }
 
@@ -110,7 +137,7 @@ on_finding(void *arg, const struct verify_finding *f)
 		return;
 	}
 	progress_end(&s->progress);
-	add_shown(&path, f->snap, f->file);
+	add_file(&path, f->snap, f->file);
 	printf("%s: ", verdict_name(f->verdict));
 	if (f->chunk == NULL)
 		printf("%s/%s: %s\n", f->snap, f->file, f->why);
@@ -142,7 +169,7 @@ on_path(void *arg, const struct verify_path *p)
 		set(s, j, "length", num(p->len));
 		return;
 	}
-	add_shown(&path, p->snap, p->file);
+	add_tree(&path, p->snap, p->file);
 	if (p->path[0] != '\0')
 		str_addf(&path, "/%s", p->path);
 	fputs("    ", stdout);
@@ -183,7 +210,7 @@ on_snap(void *arg, const struct verify_snap *r)
 	if (r->more_findings > 0)
 		printf(", and %" PRIu64 " more", r->more_findings);
 	if (r->more_paths > 0)
-		printf(", and more paths");
+		printf(", not all paths are known");
 	putchar('\n');
 	fflush(stdout);
 }
