@@ -359,6 +359,10 @@ dump_snap(struct rig *g, int64_t time)
 	assert_int_equal(vfs_new(repo, &vo, &v.vfs), 0);
 	ok(vfs_resolve(v.vfs, str_get(&v.out), 0, &a), str_get(&v.out));
 	str_reset(&v.out);
+	/* Who only asks for attributes of an archive that is not open yet gets
+	 * made-up ones if opening it takes long. */
+	add_dir(&v, a.st.st_ino, "", 1);
+	str_reset(&v.out);
 	add_dir(&v, a.st.st_ino, "", 1);
 	check_snap(g, repo, time);
 	vfs_free(v.vfs);
