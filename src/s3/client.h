@@ -17,6 +17,7 @@ struct s3 {
 	struct s3_opts o;	/* strings below; the rest as given */
 	char *region, *bucket;	/* owned */
 	struct url_base url;
+	char *service;		/* owned: the same for all buckets of it */
 	struct http *http;	/* owned */
 	struct rate *rate;	/* owned; NULL: no limit */
 	unsigned attempts;	/* at most, the first included */

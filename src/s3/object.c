@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/num.h"
 #include "base/str.h"
+#include "s3/cred.h"
 #include "s3/error.h"
 #include "s3/etag.h"
 #include "s3/xml.h"
@@ -350,8 +351,10 @@ check_copy(void *arg, const struct http_response *r, struct s3_error *e)
 	return -EIO;
 }
 
-int
-s3_copy(struct s3 *c, const char *from, const char *to, deadline_t deadline)
+/* 0, 1 or -errno; refusals are only told if told is set. */
+static int
+copy(struct s3 *c, const char *bucket, const char *from, const char *to,
+    deadline_t deadline, bool told)
 {
 	struct http_header h[] = {
 	    {"content-type", CONTENT_TYPE},
@@ -371,20 +374,70 @@ s3_copy(struct s3 *c, const char *from, const char *to, deadline_t deadline)
 	    .max_body = XML_SIZE_MAX,
 	    .deadline = deadline,
 	    .check = check_copy,
+	    .silent = !told,
 	};
 	struct http_response r;
 	struct s3_error e;
 	int err;
 
-	str_addf(&source, "%s/", c->bucket);
+	str_addf(&source, "%s/", bucket);
 	url_encode(&source, from, true);
 	err = str_error(&source);
 	if (err == 0) {
 		h[1].value = str_get(&source);
 		err = req_run(c, &q, &r, &e);
+		if (err == -EACCES && !told)
+			err = -EOPNOTSUPP;
+		if (err < 0 && err != -EOPNOTSUPP && err != -ESHUTDOWN &&
+		    !told)
+			req_fail(c, &q, &e, err);
 	}
 	str_fini(&source);
 	if (err >= 0)
 		http_response_fini(&r);
 	return err;
+}
+
+int
+s3_copy(struct s3 *c, const char *from, const char *to, deadline_t deadline)
+{
+	return copy(c, c->bucket, from, to, deadline, true);
+}
+
+/* Whether both are signed for with the same keys. */
+static int
+same_keys(struct s3 *a, struct s3 *b)
+{
+	struct s3_keys ka = {0}, kb = {0};
+	int r = 0;
+
+	if (a->o.cred == b->o.cred)
+		return 1;
+	if (a->o.cred == NULL || b->o.cred == NULL)
+		return 0;
+	r = s3_cred_get(a->o.cred, &ka);
+	if (r == 0)
+		r = s3_cred_get(b->o.cred, &kb);
+	if (r == 0)
+		r = streq(ka.access, kb.access) &&
+		    streq(ka.secret, kb.secret);
+	explicit_bzero(&ka, sizeof(ka));
+	explicit_bzero(&kb, sizeof(kb));
+	return r;
+}
+
+int
+s3_copy_from(struct s3 *c, struct s3 *source, const char *from, const char *to,
+    deadline_t deadline)
+{
+	int r;
+
+	if (!streq(c->service, source->service))
+		return -EOPNOTSUPP;
+	r = same_keys(c, source);
+	if (r < 0)
+		return r;
+	if (r == 0)
+		return -EOPNOTSUPP;
+	return copy(c, source->bucket, from, to, deadline, false);
 }

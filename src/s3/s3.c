@@ -2,6 +2,7 @@
 #include "s3/s3.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,6 +63,31 @@ set_url(struct s3 *c, const struct s3_opts *o)
 	return r;
 }
 
+/* The address that a bucket of a fixed name would have. */
+static int
+set_service(struct s3 *c, const struct s3_opts *o)
+{
+	struct url_opts u = {
+	    .endpoint = o->endpoint,
+	    .port = o->port,
+	    .region = c->region,
+	    .bucket = "bucket",
+	    .path_style = true,
+	    .insecure_http = o->insecure_http,
+	};
+	struct url_base base;
+	const char *why;
+	int r = url_parse(&u, &base, &why);
+
+	if (r < 0)
+		return r;
+	if (asprintf(&c->service, "%s %s %s", c->region, base.origin,
+	    base.root) < 0)
+		c->service = NULL;
+	url_fini(&base);
+	return c->service == NULL ? -ENOMEM : 0;
+}
+
 static int
 start_http(struct s3 *c, const struct s3_opts *o)
 {
@@ -120,6 +146,8 @@ fill(struct s3 *c, const struct s3_opts *o)
 	if (c->region == NULL || c->bucket == NULL)
 		return -ENOMEM;
 	r = set_url(c, o);
+	if (r == 0)
+		r = set_service(c, o);
 	if (r < 0)
 		return r;
 	if (o->request_rate != 0) {
@@ -178,6 +206,7 @@ s3_free(struct s3 *c)
 	url_fini(&c->url);
 	free(c->region);
 	free(c->bucket);
+	free(c->service);
 	pthread_cond_destroy(&c->stopped);
 	pthread_mutex_destroy(&c->lock);
 	free(c);

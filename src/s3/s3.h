@@ -124,6 +124,12 @@ int s3_delete(struct s3 *c, const char *key, deadline_t deadline);
 /** s3_copy: server-side, within the bucket.  1 if the source is absent. */
 int s3_copy(struct s3 *c, const char *from, const char *to,
     deadline_t deadline);
+/** s3_copy_from(c, source, from, to, deadline): server-side, from the bucket of
+ * source, by the keys of c.  1 if there is no such object; -EOPNOTSUPP, without
+ * a message, if the two are not one service with one owner's keys, or if the
+ * server will not: then nothing was done, and no other copy is worth trying. */
+int s3_copy_from(struct s3 *c, struct s3 *source, const char *from,
+    const char *to, deadline_t deadline);
 /** s3_head_bucket: 0, or the error. */
 int s3_head_bucket(struct s3 *c, deadline_t deadline);
 

@@ -188,6 +188,27 @@ store_copy(
 }
 
 int
+store_copy_from(struct store *s, struct store *source, const char *key,
+    deadline_t deadline)
+{
+	int r;
+
+	if (!store_key_is_valid(key))
+		return -EINVAL;
+	r = check_up(s);
+	if (r == 0)
+		r = check_up(source);
+	if (r < 0)
+		return r;
+	while (source->below != NULL)
+		source = source->below;
+	for (; s != NULL; s = s->below)
+		if (s->ops->copy_from != NULL)
+			return s->ops->copy_from(s, source, key, deadline);
+	return -EOPNOTSUPP;
+}
+
+int
 store_touch(struct store *s, const char *key)
 {
 	int r;

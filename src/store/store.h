@@ -108,6 +108,9 @@ struct store_ops {
 	/** Within the store.  1 if the source is absent. */
 	int (*copy)(struct store *s, const char *from, const char *to,
 	    deadline_t deadline);
+	/** Optional: store_copy_from.  source is a backend. */
+	int (*copy_from)(struct store *s, struct store *source,
+	    const char *key, deadline_t deadline);
 	/** Optional, as is sync: store_touch. */
 	int (*touch)(struct store *s, const char *key);
 	int (*sync)(struct store *s);
@@ -152,6 +155,11 @@ int store_list(struct store *s, const char *prefix, const char *start_after,
 int store_delete(struct store *s, const char *const *keys, size_t n,
     store_delete_fn *fn, void *arg, deadline_t deadline);
 int store_copy(struct store *s, const char *from, const char *to,
+    deadline_t deadline);
+/** store_copy_from(s, source, key, deadline): the object of that key in another
+ * store, which passes through nobody's hands.  0; 1 if it has none;
+ * -EOPNOTSUPP where one cannot reach the other: the caller gets and puts. */
+int store_copy_from(struct store *s, struct store *source, const char *key,
     deadline_t deadline);
 /**
  * store_touch(s, key): keep an object, which is to be referred to, from being

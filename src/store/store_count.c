@@ -123,6 +123,17 @@ count_copy(
 }
 
 static int
+count_copy_from(struct store *s, struct store *source, const char *key,
+    deadline_t deadline)
+{
+	int r = store_copy_from(s->below, source, key, deadline);
+
+	if (r != -EOPNOTSUPP)
+		count((struct store_count *)s, STORE_COPY, r);
+	return r;
+}
+
+static int
 count_touch(struct store *s, const char *key)
 {
 	int r = store_touch(s->below, key);
@@ -170,6 +181,7 @@ store_count_new(struct store *below, struct store **ret)
 	    .list = count_list,
 	    .del = count_del,
 	    .copy = count_copy,
+	    .copy_from = count_copy_from,
 	    .touch = count_touch,
 	    .sync = count_sync,
 	    .counts = count_counts,

@@ -320,6 +320,21 @@ fault_copy(
 }
 
 static int
+fault_copy_from(struct store *s, struct store *source, const char *key,
+    deadline_t deadline)
+{
+	struct store_fault *f = (struct store_fault *)s;
+	struct fault_order o;
+	int r;
+
+	if (next_order(f, STORE_COPY, &key, 1, &o) != 0)
+		return store_copy_from(s->below, source, key, deadline);
+	r = before(f, &o, deadline);
+	return r != 0 ? r : after(&o,
+	    store_copy_from(s->below, source, key, deadline));
+}
+
+static int
 fault_touch(struct store *s, const char *key)
 {
 	struct store_fault *f = (struct store_fault *)s;
@@ -378,6 +393,7 @@ store_fault_new(struct store *below, const char *script, struct store **ret)
 	    .list = fault_list,
 	    .del = fault_del,
 	    .copy = fault_copy,
+	    .copy_from = fault_copy_from,
 	    .touch = fault_touch,
 	    .sync = fault_sync,
 	    .shutdown = fault_shutdown,

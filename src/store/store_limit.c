@@ -196,6 +196,15 @@ limit_copy(
 	return r < 0 ? r : store_copy(s->below, from, to, deadline);
 }
 
+static int
+limit_copy_from(struct store *s, struct store *source, const char *key,
+    deadline_t deadline)
+{
+	int r = begin(s);
+
+	return r < 0 ? r : store_copy_from(s->below, source, key, deadline);
+}
+
 static void
 limit_free(struct store *s)
 {
@@ -213,6 +222,7 @@ store_limit_new(struct store *below, uint64_t max_requests,
 	    .list = limit_list,
 	    .del = limit_del,
 	    .copy = limit_copy,
+	    .copy_from = limit_copy_from,
 	    .free = limit_free,
 	};
 	struct store_limit *l = calloc(1, sizeof(*l));

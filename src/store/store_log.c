@@ -113,6 +113,17 @@ log_copy(struct store *s, const char *from, const char *to, deadline_t deadline)
 }
 
 static int
+log_copy_from(struct store *s, struct store *source, const char *key,
+    deadline_t deadline)
+{
+	uint64_t begin = clock_mono_ms();
+	int r = store_copy_from(s->below, source, key, deadline);
+
+	say(STORE_COPY, key, r, 0, begin);
+	return r;
+}
+
+static int
 log_touch(struct store *s, const char *key)
 {
 	uint64_t begin = clock_mono_ms();
@@ -148,6 +159,7 @@ store_log_new(struct store *below, struct store **ret)
 	    .list = log_list,
 	    .del = log_del,
 	    .copy = log_copy,
+	    .copy_from = log_copy_from,
 	    .touch = log_touch,
 	    .sync = log_sync,
 	    .free = log_free,

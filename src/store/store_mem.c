@@ -301,6 +301,25 @@ mem_copy(struct store *s, const char *from, const char *to, deadline_t deadline)
 	return insert(m, to, b, &o, false);
 }
 
+static int
+mem_copy_from(struct store *s, struct store *source, const char *key,
+    deadline_t deadline)
+{
+	static const struct store_get how = {.max = SIZE_MAX};
+	struct store_object o;
+	struct buf *b;
+	int r;
+
+	(void)deadline;
+	if (source->ops != s->ops)
+		return -EOPNOTSUPP;
+	r = mem_get(source, key, &how, &b, &o);
+	if (r != 0)
+		return r;
+	o.mtime = clock_real_s();
+	return insert((struct store_mem *)s, key, b, &o, false);
+}
+
 static void
 mem_free(struct store *s)
 {
@@ -327,6 +346,7 @@ store_mem_new(struct store **ret)
 	    .list = mem_list,
 	    .del = mem_del,
 	    .copy = mem_copy,
+	    .copy_from = mem_copy_from,
 	    .free = mem_free,
 	};
 	struct store_mem *m = calloc(1, sizeof(*m));

@@ -41,6 +41,17 @@ ro_copy(struct store *s, const char *from, const char *to, deadline_t deadline)
 }
 
 static int
+ro_copy_from(struct store *s, struct store *source, const char *key,
+    deadline_t deadline)
+{
+	(void)s;
+	(void)source;
+	(void)key;
+	(void)deadline;
+	return -EROFS;
+}
+
+static int
 ro_touch(struct store *s, const char *key)
 {
 	(void)s;
@@ -61,6 +72,7 @@ store_ro_new(struct store *below, struct store **ret)
 	    .put = ro_put,
 	    .del = ro_del,
 	    .copy = ro_copy,
+	    .copy_from = ro_copy_from,
 	    .touch = ro_touch,
 	    .free = ro_free,
 	};

@@ -222,6 +222,20 @@ s3_store_copy(
 	return s3_copy(m->c, full(m, from, a), full(m, to, b), deadline);
 }
 
+static int
+s3_store_copy_from(struct store *s, struct store *source, const char *key,
+    deadline_t deadline)
+{
+	struct store_s3 *m = (struct store_s3 *)s;
+	struct store_s3 *from = (struct store_s3 *)source;
+	char a[FULL_MAX + 1], b[FULL_MAX + 1];
+
+	if (source->ops != s->ops)
+		return -EOPNOTSUPP;
+	return s3_copy_from(
+	    m->c, from->c, full(from, key, a), full(m, key, b), deadline);
+}
+
 static void
 s3_store_counts(struct store *s, struct store_counts *ret)
 {
@@ -281,6 +295,7 @@ store_s3_new(struct s3 *c, const char *prefix, struct store **ret)
 	    .list = s3_store_list,
 	    .del = s3_store_del,
 	    .copy = s3_store_copy,
+	    .copy_from = s3_store_copy_from,
 	    .counts = s3_store_counts,
 	    .skew = s3_store_skew,
 	    .shutdown = s3_store_shutdown,
