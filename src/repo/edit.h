@@ -95,6 +95,7 @@ struct snapshot_new {
 	const struct snapshot_file *files;	/* in the manifest's order */
 	size_t n_files;
 	struct buf *manifest;		/* the blob: put last */
+	bool protect;			/* from the first moment on */
 };
 
 /**

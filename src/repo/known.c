@@ -499,3 +499,15 @@ known_add_index(struct known *k, const struct index *x, uint64_t era)
 	}
 	return 0;
 }
+
+int
+known_add_listed(struct known *k, const struct digest *d, uint64_t era)
+{
+	LOCK(&k->lock);
+
+	if (k->era != era)
+		return 1;
+	if (!known_set_has(&k->doubts, d))
+		apply(k, KNOWN_ADD, d);
+	return 0;
+}

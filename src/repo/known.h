@@ -40,6 +40,9 @@ void known_add(struct known *k, const struct digest *d);
  * to see again that the snapshot is there. */
 uint64_t known_era(struct known *k);
 int known_add_index(struct known *k, const struct index *x, uint64_t era);
+/** known_add_listed(k, d, era): a listing has it that began after known_era said
+ * that.  As known_add_index. */
+int known_add_listed(struct known *k, const struct digest *d, uint64_t era);
 /** known_remove(k, d): it is gone. */
 void known_remove(struct known *k, const struct digest *d);
 /** known_condemn(k, d, n): they are about to be deleted: known no more, also

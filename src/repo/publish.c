@@ -17,12 +17,13 @@
 #include "repo/repo_priv.h"
 
 #define PUTTERS 8
+#define PROTECTED ".protected"
 
 /* An object of the snapshot on its way. */
 struct put {
 	struct work work;
 	struct publish *p;	/* borrowed */
-	const struct buf *data;	/* borrowed */
+	const struct buf *data;	/* borrowed; NULL: nothing is in it */
 	struct store_object o;
 	bool tried;		/* it may be there */
 	char key[KEY_MAX + 1];
@@ -31,7 +32,9 @@ struct put {
 struct publish {
 	struct repo *r;			/* borrowed */
 	const struct snapshot_new *s;	/* borrowed */
-	struct put *puts;		/* owned: files, then the manifest */
+	struct put *puts;		/* owned: files, the mark of protection
+					 * if any, then the manifest */
+	size_t n_files;			/* all but the manifest */
 	char prefix[KEY_MAX + 1];
 
 	pthread_mutex_t lock;		/* guards the rest */
@@ -87,16 +90,23 @@ prepare(struct publish *p)
 	r = key_file(p->prefix, g->ns, g->type, g->id, s->time, "");
 	if (r < 0)
 		return r;
-	p->puts = calloc(s->n_files + 1, sizeof(*p->puts));
+	p->n_files = s->n_files + s->protect;
+	p->puts = calloc(p->n_files + 1, sizeof(*p->puts));
 	if (p->puts == NULL)
 		return -ENOMEM;
-	for (size_t i = 0; r == 0 && i <= s->n_files; i++) {
-		bool last = i == s->n_files;
+	for (size_t i = 0; r == 0 && i <= p->n_files; i++) {
+		struct put *u = &p->puts[i];
+		const char *name = PROTECTED;
 
-		p->puts[i].p = p;
-		p->puts[i].data = last ? s->manifest : s->files[i].data;
-		r = key_file(p->puts[i].key, g->ns, g->type, g->id, s->time,
-		    last ? EDIT_MANIFEST : s->files[i].name);
+		u->p = p;
+		if (i < s->n_files) {
+			u->data = s->files[i].data;
+			name = s->files[i].name;
+		} else if (i == p->n_files) {
+			u->data = s->manifest;
+			name = EDIT_MANIFEST;
+		}
+		r = key_file(u->key, g->ns, g->type, g->id, s->time, name);
 	}
 	return r;
 }
@@ -150,6 +160,12 @@ check_room(struct publish *p)
 	return leftovers ? clear(p) : err;
 }
 
+static size_t
+size_of(const struct put *u)
+{
+	return u->data != NULL ? u->data->len : 0;
+}
+
 static void
 put_one(struct put *u)
 {
@@ -157,8 +173,9 @@ put_one(struct put *u)
 	int err;
 
 	u->tried = true;
-	err = edit_put(p->r, u->key, u->data->data, u->data->len, false,
-	    &u->o);
+	err = edit_put(p->r, u->key, u->data != NULL ?
+	    (const void *)u->data->data : "",
+	    size_of(u), false, &u->o);
 	if (err < 0) {
 		LOCK(&p->lock);
 		if (p->err == 0)
@@ -185,7 +202,7 @@ put_work(struct work *w)
 static int
 put_files(struct publish *p)
 {
-	size_t n = p->s->n_files;
+	size_t n = p->n_files;
 	struct workq *q;
 	int err;
 
@@ -228,7 +245,7 @@ ask_manifest(struct repo *r, const char *key, const struct digest *want,
 static int
 put_manifest(struct publish *p, bool *ret_unknown)
 {
-	struct put *u = &p->puts[p->s->n_files];
+	struct put *u = &p->puts[p->n_files];
 	struct digest want;
 	int there;
 
@@ -253,7 +270,7 @@ put_manifest(struct publish *p, bool *ret_unknown)
 static void
 take_back(struct publish *p)
 {
-	size_t n = p->s->n_files, n_keys = 0;
+	size_t n = p->n_files, n_keys = 0;
 	struct put *m = &p->puts[n];
 	_cleanup_free_ const char **keys = calloc(n + 1, sizeof(*keys));
 	struct store_object o;
@@ -282,7 +299,7 @@ take_back(struct publish *p)
 static void
 show(struct publish *p)
 {
-	size_t n = p->s->n_files + 1;
+	size_t n = p->n_files + 1;
 	_cleanup_free_ struct repo_edit *e = calloc(n, sizeof(*e));
 
 	if (e == NULL) {
@@ -292,7 +309,7 @@ show(struct publish *p)
 	}
 	for (size_t i = 0; i < n; i++) {
 		e[i].key = p->puts[i].key;
-		e[i].size = p->puts[i].data->len;
+		e[i].size = size_of(&p->puts[i]);
 		e[i].mtime = p->puts[i].o.mtime;
 		e[i].etag = p->puts[i].o.etag;
 	}
