@@ -34,6 +34,8 @@ int cmd_protect(struct options *o, char **args, int n);
 int cmd_verify(struct options *o, char **args, int n);
 int cmd_key(struct options *o, char **args, int n);
 int cmd_gc(struct options *o, char **args, int n);
+int cmd_copy(struct options *o, char **args, int n);
+int cmd_repair(struct options *o, char **args, int n);
 int cmd_status(struct options *o, char **args, int n);
 
 /** mount_helper(argc, argv): mount.pbs3fs as mount(8) calls it. */

@@ -143,12 +143,12 @@ form_of(const struct option_def *d)
 }
 
 static int
-add_path(char **list, const char *value)
+add_to(char **list, const char *between, const char *value)
 {
 	char *both;
 
 	if (asprintf(&both, "%s%s%s", *list != NULL ? *list : "",
-	    *list != NULL ? ":" : "", value) < 0)
+	    *list != NULL ? between : "", value) < 0)
 		return -ENOMEM;
 	free(*list);
 	*list = both;
@@ -174,7 +174,9 @@ parse(struct options *o, const struct option_def *d, const char *value,
 		*(char **)p = copy;
 		return 0;
 	case OPTION_PATHS:
-		return add_path(p, value);
+		return add_to(p, ":", value);
+	case OPTION_LINES:
+		return add_to(p, "\n", value);
 	case OPTION_SIZE:
 		return num_size(value, n);
 	case OPTION_DURATION:
@@ -221,7 +223,8 @@ option_set(struct options *o, const struct option_def *d, const char *value,
 	if (by < *source)
 		return 0;
 	/* What a higher source says replaces all of a lower one. */
-	if (d->type == OPTION_PATHS && by > *source)
+	if ((d->type == OPTION_PATHS || d->type == OPTION_LINES) &&
+	    by > *source)
 		free(steal((char **)field(o, d)));
 	r = parse(o, d, value == NULL ? "yes" : value, &n);
 	if (r == 0 && is_number(d)) {
@@ -300,15 +303,24 @@ options_init(struct options *o)
 	return 0;
 }
 
+static bool
+is_owned(const struct option_def *d)
+{
+	return d->type == OPTION_TEXT || d->type == OPTION_PATHS ||
+	    d->type == OPTION_LINES;
+}
+
 void
 options_fini(struct options *o)
 {
 	for (size_t i = 0; i < option_count; i++)
-		if (option_table[i].type == OPTION_TEXT ||
-		    option_table[i].type == OPTION_PATHS) {
+		if (is_owned(&option_table[i])) {
 			char **p = field(o, &option_table[i]);
 
 			free(*p);
 			*p = NULL;
 		}
+	if (o->source_only != NULL)
+		options_fini(o->source_only);
+	free(steal(&o->source_only));
 }

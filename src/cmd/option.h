@@ -35,11 +35,15 @@ enum {
 	CMD_PRUNE = 8192,
 	CMD_VERIFY = 32768,
 	CMD_GC = 65536,
+	CMD_COPY = 131072,
+	CMD_REPAIR = 262144,
+	/* These have a second store, and options of its own for that. */
+	CMD_TWO_STORES = CMD_COPY | CMD_REPAIR,
 	CMD_CHANGE = CMD_CREATE | CMD_FORGET | CMD_PROTECT | CMD_PRUNE |
 	    CMD_GC,
 	CMD_READ = CMD_LS | CMD_CAT | CMD_EXPORT,
 	CMD_STORE = CMD_MOUNT | CMD_READ | CMD_CHECK | CMD_REFRESH |
-	    CMD_CHANGE | CMD_VERIFY,
+	    CMD_CHANGE | CMD_VERIFY | CMD_TWO_STORES,
 	CMD_ALL = CMD_STORE | CMD_UMOUNT | CMD_STATUS | CMD_KEY |
 	    CMD_SNAPSHOT,
 };
@@ -99,6 +103,10 @@ struct options {
 	char *output, *time;
 	uint64_t keep_last, keep_hourly, keep_daily, keep_weekly;
 	uint64_t keep_monthly, keep_yearly;
+	char *from;		/* of repair: a line each */
+	bool check;
+	/* Owned: what was said of the source alone, by the user; or NULL. */
+	struct options *source_only;
 
 	unsigned char source[OPTION_MAX];	/* enum option_source */
 };
@@ -111,6 +119,7 @@ enum option_type {
 	OPTION_FLAG,		/* bool; the value may be left out */
 	OPTION_TEXT,		/* char *, owned */
 	OPTION_PATHS,		/* char *, owned: each use adds one, with ":" */
+	OPTION_LINES,		/* char *, owned: each use adds a line */
 	OPTION_SIZE,		/* uint64_t */
 	OPTION_DURATION,	/* uint64_t, ms */
 	OPTION_NUMBER,		/* uint64_t */
@@ -148,6 +157,19 @@ extern const size_t option_count;
 
 int options_init(struct options *o);
 void options_fini(struct options *o);
+
+/**
+ * options_for_source(o, ret): what is known of the other store of a command that
+ * has two, before either is named: the same, but for what was said of the
+ * source alone, as "from-NAME".  options_fini it.  0 or -ENOMEM.
+ */
+int options_for_source(const struct options *o, struct options *ret);
+/** option_find_source(name, len): of "from-NAME", if it says how a store is
+ * reached; NULL if not.  option_set_source: for the source alone. */
+#define OPTION_SOURCE "from-"
+const struct option_def *option_find_source(const char *name, size_t len);
+int option_set_source(struct options *o, const struct option_def *d,
+    const char *value, const char *where);
 
 /** option_find(name, len): "cache_size" finds "cache-size"; NULL if none. */
 const struct option_def *option_find(const char *name, size_t len);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,6 +41,7 @@ static int
 list_item(struct options *o, char *item, unsigned flags)
 {
 	char *value = strchr(item, '=');
+	const struct option_def *d;
 
 	if (value != NULL)
 		*value++ = '\0';
@@ -52,6 +54,9 @@ list_item(struct options *o, char *item, unsigned flags)
 	if ((flags & OPTION_LIST_SLOPPY) &&
 	    option_find(item, strlen(item)) == NULL)
 		return 0;
+	d = option_find_source(item, strlen(item));
+	if (d != NULL)
+		return option_set_source(o, d, value, "-o");
 	return option_set_named(o, item, value, OPTION_BY_USER, "-o");
 }
 
@@ -81,11 +86,38 @@ option_parse_list(struct options *o, const char *text, unsigned flags)
 	return 0;
 }
 
-/* One for getopt, and the letters; both end where the table does. */
+/* One for getopt, and the letters; both end where the table does.  Commands
+ * with two stores have some a second time. */
+#define NAME_ROOM 40
 struct parser {
-	struct option longs[OPTION_MAX + 1];
+	struct option longs[2 * OPTION_MAX + 1];
 	char letters[2 * OPTION_MAX + 2];
+	char names[OPTION_MAX][NAME_ROOM];
 };
+
+/* What getopt says: a letter, or from here on an entry of the table. */
+#define VAL 256
+#define VAL_SOURCE (VAL + OPTION_MAX)
+
+static size_t
+add_source(struct parser *p, size_t n)
+{
+	for (size_t i = 0; i < option_count; i++) {
+		const struct option_def *d = &option_table[i];
+		char *name = p->names[i];
+
+		snprintf(name, NAME_ROOM, OPTION_SOURCE "%s", d->name);
+		if (option_find_source(name, strlen(name)) != d)
+			continue;
+		p->longs[n++] = (struct option){
+		    .name = name,
+		    .has_arg = d->type == OPTION_FLAG ? optional_argument :
+							required_argument,
+		    .val = VAL_SOURCE + (int)i,
+		};
+	}
+	return n;
+}
 
 static void
 parser_init(struct parser *p, unsigned commands)
@@ -102,7 +134,7 @@ parser_init(struct parser *p, unsigned commands)
 		    .name = d->name,
 		    .has_arg = d->type == OPTION_FLAG ? optional_argument :
 							required_argument,
-		    .val = 256 + (int)i,
+		    .val = VAL + (int)i,
 		};
 		if (d->letter != 0) {
 			p->letters[l++] = d->letter;
@@ -110,6 +142,8 @@ parser_init(struct parser *p, unsigned commands)
 				p->letters[l++] = ':';
 		}
 	}
+	if (commands & CMD_TWO_STORES && !(commands & ~CMD_TWO_STORES))
+		n = add_source(p, n);
 	p->longs[n] = (struct option){0};
 	p->letters[l] = '\0';
 }
@@ -188,13 +222,16 @@ option_parse_argv(struct options *o, unsigned commands, int argc, char **argv,
 	opterr = 0;
 	optind = 0;	/* GNU: start afresh */
 	while ((c = getopt_long(argc, argv, p.letters, p.longs, NULL)) != -1) {
-		const struct option_def *d = c >= 256 ?
-		    &option_table[c - 256] : by_letter(c, commands);
+		const struct option_def *d = c >= VAL_SOURCE ?
+		    &option_table[c - VAL_SOURCE] : c >= VAL ?
+		    &option_table[c - VAL] : by_letter(c, commands);
 
 		if (c == '?' || c == ':' || d == NULL)
 			return refuse(c, argv[optind - 1], &p, argv[0]);
 		if (d->type == OPTION_LIST)
 			r = option_parse_list(o, optarg, 0);
+		else if (c >= VAL_SOURCE)
+			r = option_set_source(o, d, optarg, argv[0]);
 		else
 			r = option_set(o, d, optarg, OPTION_BY_USER, argv[0]);
 		if (r < 0)
@@ -222,4 +259,7 @@ option_help(FILE *out, unsigned commands)
 		    d->def == NULL ? "" : " (", d->def == NULL ? "" : d->def,
 		    d->def == NULL ? "" : ")");
 	}
+	if (commands & CMD_TWO_STORES)
+		fputs("      --" OPTION_SOURCE "NAME=VALUE        for the source "
+		      "alone: any option of how a store is reached\n", out);
 }

@@ -38,6 +38,18 @@ take_group(const struct key_parts *k, struct group_name *ret)
 }
 
 int
+snap_path_ns(const char *path, char *out)
+{
+	char key[KEY_MAX + 1];
+	struct key_parts k;
+
+	if (parse(path, KEY_NS_MARKER, key, &k) < 0 || k.kind != KEY_NAMESPACE)
+		return -EINVAL;
+	memcpy(out, k.ns, strlen(k.ns) + 1);
+	return 0;
+}
+
+int
 snap_path_group(const char *path, struct group_name *ret)
 {
 	char key[KEY_MAX + 1];

@@ -14,6 +14,9 @@ struct str;
  * for each namespace, and for a snapshot its time after it.
  */
 
+/** snap_path_ns(path, out): "ns/a/ns/b" is namespace a/b; out has NS_LEN_MAX +
+ * 1 bytes.  0 or -EINVAL. */
+int snap_path_ns(const char *path, char *out);
 /** snap_path_group(path, ret), snap_path_snap(path, ret, ret_time): 0, or
  * -EINVAL for a path that is none. */
 int snap_path_group(const char *path, struct group_name *ret);

@@ -48,7 +48,8 @@ struct copy_opts {
 	size_t n_picks;
 	/* Of the target: */
 	struct guard *guard;	/* NULL: nobody collects garbage there */
-	struct known *known;	/* NULL: one of our own */
+	struct known *known;	/* NULL: one of our own; nothing was condemned
+				 * since the target was listed */
 	struct claim *claim;	/* NULL in tests */
 	const char *owner;	/* of a group that has none in the source */
 	bool dry_run;
@@ -66,7 +67,8 @@ struct copy_opts {
 struct copy_result {
 	uint64_t copied, there, gone, failed;	/* snapshots */
 	uint64_t damaged;	/* of those that failed: of the source */
-	uint64_t namespaces, groups;	/* made */
+	uint64_t namespaces, groups;	/* made; dry run: would be */
+	uint64_t objects;	/* indices, blobs and manifests, likewise */
 	uint64_t chunks;	/* asked for, repetitions in one snapshot that
 				 * are close to each other left out */
 	uint64_t chunks_there;

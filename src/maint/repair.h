@@ -53,7 +53,7 @@ struct repair_opts {
 	size_t n_sources;
 	const struct pick *picks;	/* snapshots that were named */
 	size_t n_picks;
-	const struct digest *chunks;	/* that were named */
+	const struct digest *chunks;	/* that were named: ascending */
 	size_t n_chunks;
 	struct guard *guard;	/* NULL: it is in another process */
 	struct known *known;	/* likewise */

@@ -35,6 +35,8 @@ static const struct {
     {"pbs3fs-prune.8", CMD_PRUNE},
     {"pbs3fs-verify.8", CMD_VERIFY},
     {"pbs3fs-gc.8", CMD_GC},
+    {"pbs3fs-copy.8", CMD_COPY},
+    {"pbs3fs-repair.8", CMD_REPAIR},
 };
 
 static char *
