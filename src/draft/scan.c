@@ -200,7 +200,7 @@ draft_scan(const char *state, const char *identity,
 	char name[STATE_NAME_LEN + 1];
 	_cleanup_close_ int top = -1;
 	_cleanup_close_ int dir = -1;
-	int list, r;
+	int list = -1, r;
 
 	state_name(identity, name);
 	r = open_dir(AT_FDCWD, state, &top);
