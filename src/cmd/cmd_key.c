@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/log.h"
@@ -16,60 +15,13 @@
 #include "base/str.h"
 #include "cmd/exits.h"
 #include "cmd/keys.h"
+#include "cmd/master.h"
 #include "cmd/option.h"
 #include "cmd/passphrase.h"
 #include "cmd/show.h"
-#include "crypt/rsa.h"
 #include "crypt/secret.h"
-#include "pbs/blob.h"
 #include "pbs/enc_key.h"
 #include "pbs/keyfile.h"
-
-#define PEM_MAX 65536
-
-/*
- * The new passphrase of a file: from new-passphrase-file; else, where there is
- * no old one to be asked for, from where passphrases are; else from the
- * terminal, twice.
- */
-static int
-new_passphrase(const struct options *o, bool no_old, struct secret **ret)
-{
-	_cleanup_(secret_freep) struct secret *again = NULL;
-	int r;
-
-	if (o->new_passphrase_file != NULL)
-		return passphrase_load_file(o->new_passphrase_file, ret) < 0 ?
-		    EXIT_DENIED : EXIT_OK;
-	r = no_old ? passphrase_load(o, ret) : 1;
-	if (r <= 0)
-		return r < 0 ? EXIT_DENIED : EXIT_OK;
-	r = passphrase_ask("new passphrase: ", ret);
-	if (r == 0)
-		r = passphrase_ask("once more: ", &again);
-	if (r < 0) {
-		log_err("a passphrase is needed%s", r == -ENOTTY ?
-		    ", and there is no terminal to ask for it\nhint: "
-		    "new-passphrase-file=FILE, or kdf=none for a key without "
-		    "one" : "");
-		return EXIT_DENIED;
-	}
-	if (again->len == (*ret)->len &&
-	    secret_equal(again->p, (*ret)->p, again->len))
-		return EXIT_OK;
-	log_err("the passphrases differ");
-	return EXIT_USAGE;
-}
-
-static int
-kdf_of(const struct options *o, enum keyfile_kdf *ret)
-{
-	*ret = KEYFILE_SCRYPT;
-	if (o->kdf == NULL || keyfile_kdf_parse(o->kdf, ret) == 0)
-		return EXIT_OK;
-	log_err("kdf: '%s' is none\nhint: scrypt, pbkdf2 or none", o->kdf);
-	return EXIT_USAGE;
-}
 
 static int
 write_out(const struct keyfile *f, const char *path, bool replace)
@@ -102,9 +54,9 @@ lock(const struct options *o, const struct enc_key *k, bool no_old,
 	enum keyfile_kdf kdf;
 	int r, status;
 
-	status = kdf_of(o, &kdf);
+	status = keys_kdf(o, &kdf);
 	if (status == EXIT_OK && kdf != KEYFILE_NONE)
-		status = new_passphrase(o, no_old, &pass);
+		status = keys_new_passphrase(o, no_old, &pass);
 	if (status != EXIT_OK)
 		return status;
 	if (pass != NULL)
@@ -269,78 +221,9 @@ export_paper(const struct options *o, char **args, int n)
 	return EXIT_OK;
 }
 
-/* The encrypted key: a blob as the store has it, or its content. */
-static int
-read_blob(const char *path, struct buf **ret)
-{
-	_cleanup_(buf_unrefp) struct buf *raw = NULL;
-	enum blob_kind kind;
-	int r;
-
-	r = io_read_file(AT_FDCWD, path, KEYFILE_MAX, &raw);
-	if (r == 0 && blob_kind(raw->data, raw->len, &kind) == 0)
-		r = blob_decode(raw->data, raw->len, KEYFILE_MAX, ret);
-	else if (r == 0)
-		*ret = steal(&raw);
-	if (r < 0)
-		log_err("%s: %s", path, exits_why(r));
-	return exits_of(r);
-}
-
-static int
-decrypt(const struct options *o, const char *pem_path, const struct buf *blob,
-    struct secret **ret)
-{
-	_cleanup_(secret_freep) struct secret *pem = NULL, *given = NULL;
-	const char *pass = NULL;
-	size_t pos = 0, len;
-	int r;
-
-	r = passphrase_read_file(pem_path, PEM_MAX, &pem, NULL);
-	if (r < 0) {
-		log_err("master key %s: %s", pem_path, exits_why(r));
-		return exits_of(r);
-	}
-	r = rsa_decrypt(pem->p, pem->len, NULL, blob->data, blob->len, ret);
-	if (r == -ENOKEY) {
-		r = passphrase_load(o, &given);
-		if (r == 1)
-			r = passphrase_ask("passphrase of the master key: ",
-			    &given);
-		if (r < 0) {
-			log_err("master key %s: it needs a passphrase",
-			    pem_path);
-			return EXIT_DENIED;
-		}
-		passphrase_next(given, &pos, &pass, &len);
-		given->p[len] = '\0';
-		r = rsa_decrypt(pem->p, pem->len, pass, blob->data, blob->len,
-		    ret);
-	}
-	switch (r) {
-	case 0:
-		return EXIT_OK;
-	case -ENOKEY:
-		log_err("master key %s: wrong passphrase", pem_path);
-		return EXIT_DENIED;
-	case -EINVAL:
-		log_err("master key %s: it is no RSA private key in PEM",
-		    pem_path);
-		return EXIT_USAGE;
-	case -EBADMSG:
-		log_err("master key %s: the backup's key was not encrypted "
-		    "for it, or is damaged", pem_path);
-		return EXIT_DENIED;
-	default:
-		log_err("master key %s: %s", pem_path, exits_why(r));
-		return exits_of(r);
-	}
-}
-
 static int
 recover(const struct options *o, char **args, int n)
 {
-	_cleanup_(buf_unrefp) struct buf *blob = NULL;
 	_cleanup_(secret_freep) struct secret *text = NULL;
 	_cleanup_(keyfile_freep) struct keyfile *in = NULL, *out = NULL;
 	_cleanup_(enc_key_unrefp) struct enc_key *k = NULL;
@@ -348,9 +231,7 @@ recover(const struct options *o, char **args, int n)
 	int r, status;
 
 	(void)n;
-	status = read_blob(args[1], &blob);
-	if (status == EXIT_OK)
-		status = decrypt(o, args[0], blob, &text);
+	status = master_open(o, args[0], args[1], &text);
 	if (status != EXIT_OK)
 		return status;
 	r = keyfile_parse(text->p, text->len, &in, &why);
@@ -373,6 +254,13 @@ recover(const struct options *o, char **args, int n)
 	return status;
 }
 
+static int
+create_master_key(const struct options *o, char **args, int n)
+{
+	(void)n;
+	return master_create(o, args[0], args[1]);
+}
+
 static const struct verb {
 	const char *name;
 	int n_args;
@@ -383,6 +271,7 @@ static const struct verb {
     {"show", 1, "FILE", show},
     {"change-passphrase", 1, "FILE", change_passphrase},
     {"export-paper", 1, "FILE", export_paper},
+    {"create-master-key", 2, "PRIVATE.pem PUBLIC.pem", create_master_key},
     {"recover", 3, "MASTER.pem BLOB FILE", recover},
 };
 
@@ -400,6 +289,6 @@ cmd_key(struct options *o, char **args, int n)
 		return EXIT_USAGE;
 	}
 	log_err("key: the action is none\nhint: create, show, "
-	    "change-passphrase, export-paper or recover");
+	    "change-passphrase, export-paper, create-master-key or recover");
 	return EXIT_USAGE;
 }

@@ -137,6 +137,8 @@ serve(struct mounting *mt)
 
 	s->write = !s->o->ro;
 	status = stack_open_keys(s);
+	if (status == EXIT_OK && s->write)
+		status = stack_open_key(s);
 	if (status == EXIT_OK)
 		status = stack_open_store(s);
 	if (status == EXIT_OK)

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <string.h>
+#include <strings.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
@@ -181,6 +183,11 @@ keys_load(const struct options *o, struct keyring **ret)
 	*ret = NULL;
 	if (o->keyfile == NULL)
 		return EXIT_OK;
+	/* What is read with them is not in locked memory.  A core would hold
+	 * it, and others of the same user could look into it. */
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		log_warn("a core dump may hold what was encrypted: %s",
+		    strerror(errno));
 	list = strdup(o->keyfile);
 	if (list == NULL || keyring_new(ret) < 0) {
 		log_err("%s", exits_why(-ENOMEM));
@@ -195,4 +202,82 @@ keys_load(const struct options *o, struct keyring **ret)
 		*ret = NULL;
 	}
 	return status;
+}
+
+int
+keys_kdf(const struct options *o, enum keyfile_kdf *ret)
+{
+	*ret = KEYFILE_SCRYPT;
+	if (o->kdf == NULL || keyfile_kdf_parse(o->kdf, ret) == 0)
+		return EXIT_OK;
+	log_err("kdf: '%s' is none\nhint: scrypt, pbkdf2 or none", o->kdf);
+	return EXIT_USAGE;
+}
+
+int
+keys_new_passphrase(const struct options *o, bool no_old, struct secret **ret)
+{
+	_cleanup_(secret_freep) struct secret *again = NULL;
+	int r;
+
+	if (o->new_passphrase_file != NULL)
+		return passphrase_load_file(o->new_passphrase_file, ret) < 0 ?
+		    EXIT_DENIED : EXIT_OK;
+	r = no_old ? passphrase_load(o, ret) : 1;
+	if (r <= 0)
+		return r < 0 ? EXIT_DENIED : EXIT_OK;
+	r = passphrase_ask("new passphrase: ", ret);
+	if (r == 0)
+		r = passphrase_ask("once more: ", &again);
+	if (r < 0) {
+		log_err("a passphrase is needed%s", r == -ENOTTY ?
+		    ", and there is no terminal to ask for it\nhint: "
+		    "new-passphrase-file=FILE, or kdf=none for a key without "
+		    "one" : "");
+		return EXIT_DENIED;
+	}
+	if (again->len == (*ret)->len &&
+	    secret_equal(again->p, (*ret)->p, again->len))
+		return EXIT_OK;
+	log_err("the passphrases differ");
+	return EXIT_USAGE;
+}
+
+/* In either form that people see. */
+static bool
+is_called(const struct enc_key *k, const char *name)
+{
+	char text[FINGERPRINT_LEN + 1], brief[FINGERPRINT_SHORT_LEN + 1];
+
+	fingerprint_format(enc_key_fingerprint(k), text);
+	fingerprint_short(enc_key_fingerprint(k), brief);
+	return strcasecmp(name, text) == 0 || strcasecmp(name, brief) == 0;
+}
+
+int
+keys_choose(const struct options *o, const struct keyring *ring,
+    const struct enc_key **ret)
+{
+	*ret = NULL;
+	if (o->crypt == OPTION_CRYPT_NONE)
+		return EXIT_OK;
+	if (keyring_count(ring) == 0) {
+		log_err("crypt=%s: there is no key\nhint: keyfile=FILE; "
+		    "pbs3fs key create makes one",
+		    o->crypt == OPTION_CRYPT_ENCRYPT ? "encrypt" :
+		    "sign-only");
+		return EXIT_USAGE;
+	}
+	if (o->crypt_key == NULL) {
+		*ret = keyring_at(ring, 0);
+		return EXIT_OK;
+	}
+	for (size_t i = 0; i < keyring_count(ring); i++)
+		if (is_called(keyring_at(ring, i), o->crypt_key)) {
+			*ret = keyring_at(ring, i);
+			return EXIT_OK;
+		}
+	log_err("crypt-key=%s: no key file has that key\nhint: pbs3fs key "
+	    "show FILE tells the fingerprint", o->crypt_key);
+	return EXIT_USAGE;
 }

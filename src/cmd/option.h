@@ -72,6 +72,8 @@ struct options {
 	char *currency;
 	char *fault;
 	/* what decrypts it */
+	char *crypt_key, *master_pubkey;
+	uint64_t crypt;				/* enum option_crypt */
 	char *keyfile, *passphrase_file, *new_passphrase_file, *kdf, *hint;
 	uint64_t passphrase_fd;
 	/* what is kept here */
@@ -113,6 +115,9 @@ struct options {
 
 /* Choices, in the order in which the table names them. */
 enum option_fsync { OPTION_FSYNC_LOCAL, OPTION_FSYNC_S3 };
+enum option_crypt {
+	OPTION_CRYPT_NONE, OPTION_CRYPT_ENCRYPT, OPTION_CRYPT_SIGN_ONLY,
+};
 enum option_archive { OPTION_ARCHIVE_SPLIT, OPTION_ARCHIVE_PXAR };
 
 enum option_type {

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/num.h"
@@ -16,6 +17,7 @@
 #include "cmd/cache_dir.h"
 #include "cmd/exits.h"
 #include "cmd/keys.h"
+#include "cmd/master.h"
 #include "cmd/option.h"
 #include "cmd/pbs_conf.h"
 #include "pbs/keyring.h"
@@ -196,6 +198,22 @@ int
 stack_open_keys(struct stack *s)
 {
 	return keys_load(s->o, &s->keys);
+}
+
+int
+stack_open_key(struct stack *s)
+{
+	const struct options *o = s->o;
+	int status;
+
+	status = keys_choose(o, s->keys, &s->key);
+	if (status != EXIT_OK || o->master_pubkey == NULL)
+		return status;
+	if (s->key != NULL)
+		return master_seal(o->master_pubkey, s->key, &s->key_blob);
+	log_warn("%s: master-pubkey is of no use without crypt\n"
+	    "hint: crypt=encrypt", s->t.name);
+	return EXIT_OK;
 }
 
 int
@@ -432,6 +450,8 @@ stack_close(struct stack *s)
 	s->s3 = NULL;
 	s3_cred_free(s->cred);
 	s->cred = NULL;
+	s->key = NULL;
+	buf_unref(steal(&s->key_blob));
 	keyring_unref(steal(&s->keys));
 	target_fini(&s->t);
 	free(steal(&s->cache_dir));

@@ -5,8 +5,10 @@
 #include "cmd/target.h"
 #include "store/store.h"
 
+struct buf;
 struct claim;
 struct drafts;
+struct enc_key;
 struct keyring;
 struct options;
 struct repo;
@@ -27,6 +29,9 @@ struct stack {
 	struct s3_cred *cred;	/* owned */
 	struct s3 *s3;		/* borrowed; NULL for a directory */
 	struct keyring *keys;	/* owned; NULL: none */
+	const struct enc_key *key;	/* of new snapshots; borrowed from keys;
+					 * NULL: plain */
+	struct buf *key_blob;	/* owned: it, for the master key; or NULL */
 	struct store *store;	/* owned by repo once there is one */
 	struct repo *repo;	/* owned */
 	struct claim *claim;	/* owned; NULL: not claimed */
@@ -42,6 +47,9 @@ int stack_name(struct stack *s, struct options *o, const char *store);
 /** stack_open_keys: what keyfile names, for who reads contents; somebody may
  * have to type, so before the store is asked anything. */
 int stack_open_keys(struct stack *s);
+/** stack_open_key: with which of them new snapshots are encrypted or signed,
+ * for who writes. */
+int stack_open_key(struct stack *s);
 /** stack_open_store: backend, limits, faults, log; no cache. */
 int stack_open_store(struct stack *s);
 /** stack_open_repo: the cache, and the listing of the datastore; the kept one

@@ -17,6 +17,7 @@ struct enc_key {
 	unsigned refs;		/* atomic */
 	struct secret *keys;	/* owned: the AES key, then the id key */
 	struct digest fingerprint;
+	char *created;		/* owned, or NULL */
 	bool knows_zeros;
 	struct digest zeros;
 };
@@ -68,6 +69,7 @@ enc_key_unref(struct enc_key *k)
 	if (k == NULL || __atomic_sub_fetch(&k->refs, 1, __ATOMIC_ACQ_REL) > 0)
 		return;
 	secret_free(k->keys);
+	free(k->created);
 	free(k);
 }
 
@@ -75,6 +77,24 @@ void
 enc_key_unrefp(struct enc_key **k)
 {
 	enc_key_unref(*k);
+}
+
+int
+enc_key_set_created(struct enc_key *k, const char *text)
+{
+	char *copy = strdup(text);
+
+	if (copy == NULL)
+		return -ENOMEM;
+	free(k->created);
+	k->created = copy;
+	return 0;
+}
+
+const char *
+enc_key_created(const struct enc_key *k)
+{
+	return k->created;
 }
 
 const uint8_t *

@@ -22,6 +22,12 @@ struct enc_key *enc_key_ref(struct enc_key *k);
 void enc_key_unref(struct enc_key *k);
 void enc_key_unrefp(struct enc_key **k);
 
+/** enc_key_set_created(k, text): when its file says that it was made, for
+ * copies of it; before anybody else sees the key.  0, -ENOMEM.
+ * enc_key_created(k): borrowed; NULL: not known. */
+int enc_key_set_created(struct enc_key *k, const char *text);
+const char *enc_key_created(const struct enc_key *k);
+
 /** enc_key_raw(k): the AES key itself; borrowed. */
 const uint8_t *enc_key_raw(const struct enc_key *k);
 const struct digest *enc_key_fingerprint(const struct enc_key *k);

@@ -130,6 +130,11 @@ keyfile_open(const struct keyfile *f, const void *pass, size_t passlen,
 		enc_key_unref(k);
 		return -EBADMSG;
 	}
+	r = enc_key_set_created(k, f->created);
+	if (r < 0) {
+		enc_key_unref(k);
+		return r;
+	}
 	*ret = k;
 	return 0;
 }
