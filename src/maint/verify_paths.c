@@ -47,6 +47,8 @@ struct walk {
 	struct pxar *px;
 	struct todo *todo;	/* owned */
 	size_t todo_bytes;
+	struct verify_names *names;	/* owned; NULL: not opened, or none */
+	bool asked;		/* for names */
 	uint64_t told;
 	int err;		/* the store failed */
 };
@@ -230,12 +232,52 @@ visit_item(struct walk *w, const struct todo *t, const struct pxar_dir *d,
 	return r;
 }
 
+/* One that cannot be read, but the catalog knows what was there.  The content
+ * of a file is the last that it has. */
+static bool
+visit_named(struct walk *w, const struct todo *t, const struct pxar_dir *d,
+    size_t i)
+{
+	_cleanup_(str_fini) struct str path = {0};
+	const struct verify_name *n;
+	uint64_t begin, end, content;
+
+	n = w->names != NULL ? verify_names_find(w->names,
+	    pxar_dir_hash(d, i)) : NULL;
+	if (n == NULL)
+		return false;
+	str_addf(&path, "%s%s%.*s", t->path, t->path[0] != '\0' ? "/" : "",
+	    (int)n->len, n->name);
+	if (str_error(&path) < 0)
+		return false;
+	pxar_dir_range(d, i, &begin, &end);
+	content = n->is_file && n->size <= end - begin ? end - n->size : end;
+	if (n->is_dir)
+		tell(w, str_get(&path), VERIFY_LIST, 0, 0);
+	else if (overlaps(w, begin, content))
+		tell(w, str_get(&path), VERIFY_ENTRY, 0, 0);
+	tell_content(w, str_get(&path), content, end - content);
+	return true;
+}
+
+/* For the directory that is being visited; opened when first needed. */
+static void
+want_names(struct walk *w, const struct todo *t)
+{
+	if (!w->asked && archive_kind(w->obj->name) == ARCHIVE_PXAR)
+		w->names = verify_names_open(w->one->v, w->one->s,
+		    w->obj->name);
+	w->asked = true;
+	if (w->names != NULL)
+		verify_names_dir(w->names, t->path);
+}
+
 static int
 visit_dir(struct walk *w, const struct todo *t)
 {
 	uint64_t begin, end = t->pos;
 	struct pxar_dir *d;
-	bool lost = false;
+	bool lost = false, named = false;
 	size_t n;
 	int r;
 
@@ -258,7 +300,10 @@ visit_dir(struct walk *w, const struct todo *t)
 		if (r == 0)
 			r = visit_item(w, t, d, i);
 		if (r == -EBADMSG && w->err == 0) {
-			lost = true;
+			if (!named)
+				want_names(w, t);
+			named = true;
+			lost |= !visit_named(w, t, d, i);
 			r = 0;
 		}
 	}
@@ -341,6 +386,7 @@ verify_paths(struct verify *v, struct verify_one *one,
 		w.todo = t->next;
 		free(t);
 	}
+	verify_names_close(w.names);
 	pxar_close(w.px);
 	reader_unref(w.reader);
 	if (r == -ENOMEM || r == -ECANCELED)

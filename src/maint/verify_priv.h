@@ -167,6 +167,27 @@ struct verify_range {
 int verify_paths(struct verify *v, struct verify_one *one,
     const struct verify_obj *obj, const struct verify_range *ranges, size_t n);
 
+/* verify_names.c: of a snapshot's catalog, which has names that an archive of
+ * version 1 cannot tell any more. */
+struct verify_names;
+struct verify_name {
+	uint64_t hash;		/* private */
+	const char *name;	/* borrowed from the catalog */
+	size_t len;
+	bool is_dir, is_file;
+	uint64_t size;		/* of a file */
+};
+/** verify_names_open(v, s, archive): NULL: there is none, or it cannot be
+ * read. */
+struct verify_names *verify_names_open(struct verify *v,
+    const struct tree_snap *s, const char *archive);
+void verify_names_close(struct verify_names *n);
+/** verify_names_dir(n, path): that directory from now on; verify_names_find(n,
+ * hash): what has that hash there; NULL: nothing. */
+void verify_names_dir(struct verify_names *n, const char *path);
+const struct verify_name *verify_names_find(const struct verify_names *n,
+    uint64_t hash);
+
 /* verify_bad.c */
 /** verify_bad_chunks(v): of the round: the agent is told, and what is damaged
  * goes into quarantine. */

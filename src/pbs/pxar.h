@@ -144,6 +144,10 @@ size_t pxar_dir_memory(const struct pxar_dir *d);
  * stream, as far as its table tells: nothing is read. */
 void pxar_dir_range(const struct pxar_dir *d, size_t i, uint64_t *ret_begin,
     uint64_t *ret_end);
+/** pxar_dir_hash(d, i): of the name of entry i, as its table has it;
+ * pxar_name_hash(name, len): of any. */
+uint64_t pxar_dir_hash(const struct pxar_dir *d, size_t i);
+uint64_t pxar_name_hash(const char *name, size_t len);
 
 /**
  * pxar_dir_entry(a, d, i, flags, name, ret):

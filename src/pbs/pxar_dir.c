@@ -171,6 +171,18 @@ pxar_dir_range(const struct pxar_dir *d, size_t i, uint64_t *ret_begin,
 	*ret_end = MAX(end, *ret_begin);
 }
 
+uint64_t
+pxar_dir_hash(const struct pxar_dir *d, size_t i)
+{
+	return d->items[i].hash;
+}
+
+uint64_t
+pxar_name_hash(const char *name, size_t len)
+{
+	return siphash_24(PXAR_HASH_K0, PXAR_HASH_K1, name, len);
+}
+
 bool
 pxar_dir_at(const struct pxar_dir *d, uint64_t pos, size_t *ret)
 {

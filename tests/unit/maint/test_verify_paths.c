@@ -9,7 +9,9 @@
 #include "../pxar/mkpxar.h"
 #include "../repo/samples.h"
 #include "../repo/slow_store.h"
+#include "base/buf.h"
 #include "base/num.h"
+#include "pbs/catalog.h"
 
 #include "../cm.h"
 
@@ -198,6 +200,104 @@ names_that_cannot_be_read(void **state)
 }
 
 static void
+add(struct catalog_writer *c, enum catalog_type type, const char *name,
+    uint64_t size)
+{
+	const struct catalog_entry e = {
+	    .type = type,
+	    .name = name,
+	    .name_len = strlen(name),
+	    .size = size,
+	};
+
+	assert_int_equal(catalog_writer_add(c, &e), 0);
+}
+
+/* But the catalog has them, and sizes. */
+static void
+names_come_from_the_catalog(void **state)
+{
+	struct slow_store *s = slow_store_new();
+	struct mk *mk = malloc(sizeof(*mk));
+	uint8_t *big = malloc(2 * BIG);
+	char name[32], key[KEY_MAX + 1];
+	struct catalog_writer *c;
+	struct str want = {0};
+	uint64_t a, z, chunk;
+	struct snap_maker m;
+	struct rig g;
+	struct buf *b;
+
+	(void)state;
+	assert_non_null(mk);
+	assert_non_null(big);
+	sample_bytes(big, 2 * BIG, 9);
+	mk_init(mk, 1);
+	mk_root(mk, DIR_);
+	mk_dir(mk, "dir", DIR_);
+	mk_file(mk, "a", FILE_, big, BIG);
+	mk_dir(mk, "inner", DIR_);
+	mk_file(mk, "x", FILE_, "x", 1);
+	mk_up(mk);
+	for (int i = 0; i < 3; i++) {
+		snprintf(name, sizeof(name), "s%d", i);
+		mk_file(mk, name, FILE_, "small", 5);
+	}
+	mk_symlink(mk, "sym", MK(S_IFLNK | 0777), "to");
+	mk_file(mk, "z", FILE_, big + BIG, BIG);
+	mk_up(mk);
+	mk_finish(mk);
+	assert_int_equal(catalog_writer_new(&c), 0);
+	assert_int_equal(catalog_writer_open(c, "root.pxar.didx", 14), 0);
+	assert_int_equal(catalog_writer_open(c, "dir", 3), 0);
+	add(c, CATALOG_FILE, "a", BIG);
+	assert_int_equal(catalog_writer_open(c, "inner", 5), 0);
+	add(c, CATALOG_FILE, "x", 1);
+	assert_int_equal(catalog_writer_close(c), 0);
+	for (int i = 0; i < 3; i++) {
+		snprintf(name, sizeof(name), "s%d", i);
+		add(c, CATALOG_FILE, name, 5);
+	}
+	add(c, CATALOG_SYMLINK, "sym", 0);
+	add(c, CATALOG_FILE, "z", BIG);
+	assert_int_equal(catalog_writer_close(c), 0);
+	assert_int_equal(catalog_writer_close(c), 0);
+	assert_int_equal(catalog_writer_finish(c, &b), 0);
+	catalog_writer_free(c);
+	snap_begin(&m, s, "", BACKUP_HOST, "h1", T1);
+	snap_pxar(&m, "root", mk);
+	snap_dynamic(&m, "catalog.pcat1.didx", b->data, b->len);
+	snap_finish(&m, NULL);
+	buf_unref(b);
+	rig_open(&g, s, NULL);
+	g.o.no_record = true;
+	a = find(&mk->main, big, BIG);
+	z = find(&mk->main, big + BIG, BIG);
+	chunk = z / C * C;
+	assert_int_equal((a + BIG - 1) / C * C, chunk);
+	world_chunk(mk->main.p + chunk, C, key);
+	rig_flip(s, key, -1);
+	str_addf(&want, "damaged " SNAP "/root.pxar.didx %" PRIu64 "+%" PRIu64
+	    ": crc is wrong\n"
+	    "  root.pxar.didx /dir/a content %" PRIu64 "+%" PRIu64 "\n"
+	    "  root.pxar.didx /dir/inner list\n", chunk, C, chunk - a,
+	    a + BIG - chunk);
+	for (int i = 0; i < 3; i++)
+		str_addf(&want, "  root.pxar.didx /dir/s%d entry\n"
+		    "  root.pxar.didx /dir/s%d content 0+5\n", i, i);
+	str_addf(&want, "  root.pxar.didx /dir/sym entry\n"
+	    "  root.pxar.didx /dir/z entry\n"
+	    "  root.pxar.didx /dir/z content 0+%" PRIu64 "\n"
+	    SNAP " is damaged\n", chunk + C - z);
+	rig_is(&g, VERIFY_FULL, str_get(&want));
+	str_fini(&want);
+	mk_fini(mk);
+	free(mk);
+	free(big);
+	rig_close(&g);
+}
+
+static void
 the_root_cannot_be_found(void **state)
 {
 	struct tree_world w;
@@ -278,6 +378,7 @@ main(void)
 	    cmocka_unit_test(inside_of_a_file),
 	    cmocka_unit_test(across_files_of_a_payload),
 	    cmocka_unit_test(names_that_cannot_be_read),
+	    cmocka_unit_test(names_come_from_the_catalog),
 	    cmocka_unit_test(the_root_cannot_be_found),
 	    cmocka_unit_test(a_payload_without_names),
 	    cmocka_unit_test(only_so_many_are_told),
