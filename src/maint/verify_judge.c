@@ -187,10 +187,8 @@ judge_index(struct verify_one *one, const struct verify_obj *obj)
 			continue;
 		if (!is_wrong(one, obj, &c, &f)) {
 			if (v->o->level == VERIFY_SAMPLE &&
-			    is_unread(v, obj, &c.digest)) {
-				one->unread = true;
+			    is_unread(v, obj, &c.digest))
 				v->res->unread++;
-			}
 			continue;
 		}
 		/* Of those not asked for only what is certain counts. */
@@ -239,7 +237,7 @@ is_to_record(const struct verify_one *one, enum verify_verdict *ret)
 		return one->objs != NULL &&
 		    one->objs[0].verdict == VERDICT_GOOD;
 	return one->verdict == VERDICT_GOOD && o->level == VERIFY_FULL &&
-	    !o->cached && !one->unread;
+	    !o->cached;
 }
 
 static void

@@ -130,7 +130,6 @@ struct verify_one {
 	struct verify_obj *objs;	/* owned; first the manifest */
 	size_t n_objs;
 	bool wanted, loaded, told, skipped, vanished, recorded;
-	bool unread;			/* some chunk was left out */
 	int err;			/* of ours: -ENOMEM */
 	enum verdict verdict;		/* the worst */
 	uint64_t unknown, more_findings, more_paths;

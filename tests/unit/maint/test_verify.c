@@ -590,6 +590,44 @@ a_snapshot_forgotten_meanwhile_lacks_nothing(void **state)
 	rig_close(&g);
 }
 
+/* When its manifest had been read, but before its chunks. */
+static void
+a_snapshot_forgotten_under_way_lacks_nothing(void **state)
+{
+	char key[KEY_MAX + 1];
+	struct rig g;
+
+	(void)state;
+	rig_open(&g, two_snaps(), "");
+	chunk_key(2, key);
+	rig_remove(g.s, key);
+	rig_rules(&g, "stat " DIR1 "index.json.blob absent\n");
+	for (int level = VERIFY_EXISTS; level <= VERIFY_FULL; level++) {
+		g.o.share = 1000000;
+		g.o.no_record = true;
+		rig_is(&g, level, SNAP2 " is good\n");
+		assert_int_equal(g.res.vanished, 1);
+		assert_int_equal(g.res.failed, 0);
+	}
+	rig_close(&g);
+}
+
+static void
+what_a_cache_has_is_not_recorded_as_good(void **state)
+{
+	struct rig g;
+
+	(void)state;
+	rig_open(&g, two_snaps(), NULL);
+	g.o.cached = true;
+	g.s->gets = g.s->fresh = 0;
+	rig_is(&g, VERIFY_FULL, SNAP1 " is good\n" SNAP2 " is good\n");
+	assert_int_equal(g.s->gets, N + 2 + 6);
+	assert_int_equal(g.s->fresh, 0);
+	assert_int_equal(g.res.recorded, 0);
+	rig_close(&g);
+}
+
 static void
 it_can_be_stopped(void **state)
 {
@@ -679,6 +717,8 @@ main(void)
 	    cmocka_unit_test(quarantine_keeps_what_was_there),
 	    cmocka_unit_test(a_good_chunk_is_never_quarantined),
 	    cmocka_unit_test(a_snapshot_forgotten_meanwhile_lacks_nothing),
+	    cmocka_unit_test(a_snapshot_forgotten_under_way_lacks_nothing),
+	    cmocka_unit_test(what_a_cache_has_is_not_recorded_as_good),
 	    cmocka_unit_test(it_can_be_stopped),
 	    cmocka_unit_test(an_outage_ends_it),
 	    cmocka_unit_test(tasks_have_names_that_a_server_reads),
