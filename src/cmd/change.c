@@ -69,25 +69,14 @@ parse_all(const struct options *o, char **paths, int n, struct snap_path *out)
 	return status;
 }
 
+/* Who did it has said why, also if that is a daemon. */
 static int
-failed(const struct run *r, const char *path, enum snap_path_kind kind,
-    int err)
+failed(const char *path, enum snap_path_kind kind, int err)
 {
-	bool told = !r->u.agent->remote;
-
-	/* Who did it has said why; a daemon did so in its own log. */
-	if (err == -EPERM && !told)
-		log_err("%s: protected\nhint: take the protection off first",
-		    path);
-	else if (err == -EBUSY && !told)
-		log_err("%s: somebody is at work on it, or what was changed "
-			"in current is a view of it", path);
-	else if (err == -ENOTEMPTY && !told)
-		log_err("%s: there is something in it that no %s has", path,
-		    kinds[kind]);
-	else if (err == -ENOENT)
+	if (err == -ENOENT)
 		log_err("%s: there is no such %s", path, kinds[kind]);
-	else if (err != -EPERM && err != -EBUSY && err != -ENOTEMPTY)
+	else if (err != -EPERM && err != -EBUSY && err != -ENOTEMPTY &&
+	    err != -ECONNRESET)
 		return show_fail(path, err);
 	return exits_of(err);
 }
@@ -130,7 +119,7 @@ one(struct run *r, const struct snap_path *p, bool asked)
 		return 0;
 	if (err < 0) {
 		r->status = show_worst(r->status,
-		    failed(r, str_get(&path), p->kind, err));
+		    failed(str_get(&path), p->kind, err));
 		return err;
 	}
 	if (r->done != NULL)
@@ -227,7 +216,7 @@ target(struct run *r, const struct tree *t, const struct snap_path *p)
 
 		(void)snap_path_text(p, &s);
 		r->status = show_worst(r->status,
-		    failed(r, str_get(&s), p->kind, err));
+		    failed(str_get(&s), p->kind, err));
 	}
 }
 

@@ -13,6 +13,7 @@
 #include "cmd/option.h"
 #include "cmd/state_dir.h"
 #include "maint/agent.h"
+#include "maint/control.h"
 #include "repo/claim.h"
 #include "repo/guard.h"
 #include "repo/known.h"
@@ -56,6 +57,20 @@ open_local(struct upkeep *u, const char *dir, const char *identity)
 	return r < 0 ? failed(u, r) : 0;
 }
 
+/* 1 if no mount of this host has the store. */
+static int
+ask_mount(struct upkeep *u, const char *identity)
+{
+	_cleanup_free_ char *path = NULL;
+	int r;
+
+	r = claim_socket(NULL, identity, &path);
+	if (r < 0)
+		return r;
+	r = control_connect(path, &u->agent);
+	return r == -ENOENT || r == -ECONNREFUSED ? 1 : r;
+}
+
 static int
 find_agent(struct upkeep *u, const char *dir)
 {
@@ -65,6 +80,9 @@ find_agent(struct upkeep *u, const char *dir)
 	r = stack_identity(&u->s, &identity);
 	if (r < 0)
 		return failed(u, r);
+	r = ask_mount(u, identity);
+	if (r <= 0)
+		return r;
 	r = stack_claim(&u->s);
 	return r < 0 ? r : open_local(u, dir, identity);
 }

@@ -20,6 +20,8 @@
 #include "cmd/stack.h"
 #include "cmd/state_dir.h"
 #include "draft/draft.h"
+#include "maint/agent.h"
+#include "maint/control.h"
 #include "repo/claim.h"
 #include "repo/damage.h"
 #include "repo/edit.h"
@@ -174,12 +176,59 @@ writing_open(struct writing *w, struct stack *s)
 	return EXIT_OK;
 }
 
+/* A command has made or removed something. */
+static void
+changed(void *arg)
+{
+	struct writing *w = arg;
+	struct vfs *v = atomic_load(&w->vfs);
+	int r = v != NULL ? vfs_changed(v) : 0;
+
+	if (r < 0)
+		log_warn("what a command has changed is not shown: %s",
+		    strerror(-r));
+}
+
+static int
+open_control(struct writing *w)
+{
+	_cleanup_free_ char *identity = NULL, *drafts = NULL, *path = NULL;
+	struct agent_local al = {
+	    .repo = w->s->repo,
+	    .guard = w->guard,
+	    .claim = w->s->claim,
+	    .known = w->known,
+	    .drafts = w->drafts,
+	    .changed = changed,
+	    .arg = w,
+	};
+	int r;
+
+	r = stack_identity(w->s, &identity);
+	if (r == 0)
+		r = state_dir_path(w->dir, STATE_DIR_DRAFTS, &drafts);
+	if (r == 0)
+		r = claim_socket(NULL, identity, &path);
+	if (r < 0)
+		return r;
+	al.identity = identity;
+	al.state = drafts;
+	r = agent_local_new(&al, &w->agent);
+	return r < 0 ? r : control_new(path, w->agent, &w->control);
+}
+
 void
 writing_show(struct writing *w)
 {
+	int r;
+
 	atomic_store(&w->vfs, w->s->vfs);
 	/* What came in between. */
 	published(w, NULL, 0);
+	r = open_control(w);
+	if (r < 0)
+		log_warn("%s: gc, forget and other commands cannot work beside "
+		    "this mount: %s", w->s->t.name, strerror(-r));
 }
 
 void
@@ -215,6 +264,8 @@ writing_close(struct writing *w)
 	/* Who still waits is woken from below. */
 	repo_shutdown(w->s->repo);
 	guard_shutdown(w->guard);
+	control_free(w->control);
+	agent_free(w->agent);
 	if (w->uploads != NULL)
 		uploads_shutdown(w->uploads);
 	if (w->drafts != NULL)

@@ -4,6 +4,8 @@
 
 #include <jansson.h>
 
+struct agent;
+struct control;
 struct drafts;
 struct ending;
 struct guard;
@@ -25,13 +27,16 @@ struct writing {
 	struct uploads *uploads;
 	struct drafts *drafts;
 	struct ending *ending;
+	struct agent *agent;
+	struct control *control;	/* commands ask the agent by it */
 	struct vfs *_Atomic vfs;	/* borrowed: told of new snapshots */
 };
 
 /** writing_open(w, s): an exit status; messages are logged, also about what an
  * earlier mount has left. */
 int writing_open(struct writing *w, struct stack *s);
-/** writing_show(w): the stack has a tree now. */
+/** writing_show(w): the stack has a tree now.  Other commands may ask for
+ * changes from then on. */
 void writing_show(struct writing *w);
 /** writing_unmounted(w): what is told of it is in the state directory from now
  * on, until writing_finish has returned: a snapshot may still be under way. */

@@ -63,6 +63,10 @@ void claim_drop(struct claim *c);
 int claim_collect(struct claim *c);
 void claim_collected(struct claim *c);
 void claim_free(struct claim *c);
+/** claim_socket(run_dir, identity, ret): where who has claimed that store may
+ * listen for others of this host: beside the lock file; malloc'ed.  The
+ * directory is private, and made if missing. */
+int claim_socket(const char *run_dir, const char *identity, char **ret);
 
 /** datastore_create_dir(base, ret_made): a directory datastore with all 65536
  * chunk directories, modes and owner (backup, if there is such a user and we

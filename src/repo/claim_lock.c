@@ -16,8 +16,10 @@
 #include "base/num.h"
 #include "base/str.h"
 #include "crypt/digest.h"
+#include "repo/claim.h"
 
 #define DIR_OF_ROOT "/run/pbs3fs"
+#define NAME_LEN 16	/* hex digits that stand for an identity */
 #define SAID_MAX 64	/* what a lock file says at most */
 
 static void
@@ -54,30 +56,50 @@ open_dir(const char *path)
 	return r;
 }
 
+/* Directory and beginning of names of what belongs to a store. */
+static int
+find_place(const char *run_dir, const char *identity, struct str *dir,
+    char name[NAME_LEN + 1])
+{
+	struct digest d = digest_of(identity, strlen(identity));
+	char hex[DIGEST_HEX_LEN + 1];
+
+	if (run_dir != NULL)
+		str_add(dir, run_dir);
+	else
+		default_dir(dir);
+	memcpy(name, digest_hex(&d, hex), NAME_LEN);
+	name[NAME_LEN] = '\0';
+	return str_error(dir);
+}
+
+static int
+open_place(const char *path)
+{
+	int dir = open_dir(path);
+
+	if (dir < 0)
+		log_err("%s: cannot keep lock files there: %s", path,
+		    dir == -EPERM ? "others can write into it" :
+				    strerror(-dir));
+	return dir;
+}
+
 int
 claim_lock_open(const char *run_dir, const char *identity, int *ret_fd)
 {
 	_cleanup_(str_fini) struct str path = {0};
-	struct digest d = digest_of(identity, strlen(identity));
-	char hex[DIGEST_HEX_LEN + 1], file[40];
+	char name[NAME_LEN + 1], file[40];
 	_cleanup_close_ int dir = -1;
 	int r;
 
-	if (run_dir != NULL)
-		str_add(&path, run_dir);
-	else
-		default_dir(&path);
-	r = str_error(&path);
+	r = find_place(run_dir, identity, &path, name);
 	if (r < 0)
 		return r;
-	dir = open_dir(str_get(&path));
-	if (dir < 0) {
-		log_err("%s: cannot keep lock files there: %s", str_get(&path),
-		    dir == -EPERM ? "others can write into it" :
-				    strerror(-dir));
+	dir = open_place(str_get(&path));
+	if (dir < 0)
 		return dir;
-	}
-	snprintf(file, sizeof(file), "%.16s.lock", digest_hex(&d, hex));
+	snprintf(file, sizeof(file), "%s.lock", name);
 	*ret_fd = openat(dir, file,
 	    O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
 	if (*ret_fd >= 0)
@@ -85,6 +107,25 @@ claim_lock_open(const char *run_dir, const char *identity, int *ret_fd)
 	r = -errno;
 	log_err("%s/%s: %s", str_get(&path), file, strerror(-r));
 	return r;
+}
+
+int
+claim_socket(const char *run_dir, const char *identity, char **ret)
+{
+	_cleanup_(str_fini) struct str path = {0};
+	_cleanup_close_ int dir = -1;
+	char name[NAME_LEN + 1];
+	int r;
+
+	r = find_place(run_dir, identity, &path, name);
+	if (r < 0)
+		return r;
+	dir = open_place(str_get(&path));
+	if (dir < 0)
+		return dir;
+	str_addf(&path, "/%s.sock", name);
+	*ret = str_take(&path);
+	return *ret == NULL ? -ENOMEM : 0;
 }
 
 /* The number of the process that has it, 0 if it does not say. */
