@@ -11,7 +11,7 @@ import time
 import pytest
 
 from pbs3fs_test import fixtures, pbsgen
-from pbs3fs_test.mount import run
+from pbs3fs_test.mount import run, wait_for
 from pbs3fs_test.paths import DATA, PBS3FS
 
 CASES = fixtures.damaged_cases()
@@ -233,6 +233,12 @@ def test_failing_store(stores, tmp):
         assert (j["unknown_chunks"] > 0) == (status == 4)
 
 
+def catches(pid, sig):
+    with open(f"/proc/{pid}/status") as f:
+        mask = re.search(r"^SigCgt:\s*([0-9a-f]+)", f.read(), re.M)
+    return int(mask[1], 16) >> (sig - 1) & 1
+
+
 def test_interrupt(stores, tmp):
     rules = os.path.join(tmp, "rules")
     with open(rules, "w") as f:
@@ -244,7 +250,7 @@ def test_interrupt(stores, tmp):
         [PBS3FS, "verify", store, "--json", f"--fault={rules}",
          "--fetchers=1", f"--state={tmp}/state"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(1)
+    wait_for(lambda: catches(p.pid, signal.SIGINT), 20, "the verification")
     p.send_signal(signal.SIGINT)
     out, err = p.communicate(timeout=30)
     assert p.returncode == 1, err
