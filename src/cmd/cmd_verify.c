@@ -15,8 +15,8 @@
 #include "cmd/exits.h"
 #include "cmd/interrupt.h"
 #include "cmd/option.h"
+#include "cmd/pick_path.h"
 #include "cmd/show.h"
-#include "cmd/snap_path.h"
 #include "cmd/upkeep.h"
 #include "cmd/verify_show.h"
 #include "maint/pick.h"
@@ -105,90 +105,15 @@ set_level(const struct options *o, struct verify_opts *v)
 }
 
 static int
-parse_pick(const char *path, struct pick *p)
-{
-	char key[KEY_MAX + 1];
-	struct key_parts k;
-	size_t len = strlen(path);
-
-	memset(p, 0, sizeof(*p));
-	p->kind = PICK_SNAP;
-	if (snap_path_snap(path, &p->group, &p->time) == 0)
-		return 0;
-	p->kind = PICK_GROUP;
-	if (snap_path_group(path, &p->group) == 0)
-		return 0;
-	p->kind = PICK_NS;
-	path += strspn(path, "/");
-	len = strlen(path);
-	while (len > 0 && path[len - 1] == '/')
-		len--;
-	if (len == 0)
-		return 0;
-	if (snprintf(key, sizeof(key), ".cnt/%.*s/" KEY_NS_MARKER, (int)len,
-	    path) > KEY_MAX)
-		return -EINVAL;
-	key_parse(key, &k);
-	if (k.kind != KEY_NAMESPACE)
-		return -EINVAL;
-	memcpy(p->group.ns, k.ns, sizeof(p->group.ns));
-	return 0;
-}
-
-static int
 parse_paths(struct job *j, char **paths, int n)
 {
 	j->picks = calloc((size_t)n + 1, sizeof(*j->picks));
 	if (j->picks == NULL)
 		return show_fail("verify", -ENOMEM);
-	for (int i = 0; i < n; i++) {
-		_cleanup_(str_fini) struct str s = {0};
-
-		if (parse_pick(paths[i], &j->picks[j->n++]) == 0)
-			continue;
-		str_escape(&s, paths[i], strlen(paths[i]));
-		log_err("%s: not the path of a namespace, group or snapshot\n"
-			"hint: as ns/a, host/web1 or "
-			"host/web1/2026-01-31T12:00:00Z",
-		    str_get(&s));
-		return EXIT_USAGE;
-	}
+	for (int i = 0; i < n; i++)
+		if (pick_path_parse(paths[i], &j->picks[j->n++]) < 0)
+			return EXIT_USAGE;
 	return EXIT_OK;
-}
-
-static bool
-has_ns(const struct pick *p, const char *path)
-{
-	size_t len = strlen(p->group.ns);
-
-	return strncmp(path, p->group.ns, len) == 0 &&
-	    (len == 0 || path[len] == '/' || path[len] == '\0');
-}
-
-static bool
-has_snap(const struct pick *p, const struct tree_snap *s)
-{
-	const struct tree_group *g = s->group;
-
-	if (p->kind == PICK_NS)
-		return has_ns(p, g->ns->path);
-	return streq(g->ns->path, p->group.ns) && g->type == p->group.type &&
-	    streq(g->id, p->group.id) &&
-	    (p->kind == PICK_GROUP || s->time == p->time);
-}
-
-static bool
-is_there(const struct pick *p, const struct tree *t)
-{
-	switch (p->kind) {
-	case PICK_NS:
-		return tree_find_ns(t, p->group.ns) != NULL;
-	case PICK_GROUP:
-		return edit_find_group(t, &p->group) != NULL;
-	case PICK_SNAP:
-		break;
-	}
-	return edit_find_snap(t, &p->group, p->time) != NULL;
 }
 
 static bool
@@ -197,10 +122,7 @@ want(void *arg, const struct tree_snap *s)
 	/* The first member of a job is what is shown. */
 	struct job *j = arg;
 
-	for (size_t i = 0; i < j->n; i++)
-		if (has_snap(&j->picks[i], s))
-			return true;
-	return j->n == 0;
+	return pick_has_snap(j->picks, j->n, s);
 }
 
 static int
@@ -212,7 +134,7 @@ find_paths(const struct job *j, struct repo *r, char **paths)
 	for (size_t i = 0; i < j->n; i++) {
 		_cleanup_(str_fini) struct str s = {0};
 
-		if (is_there(&j->picks[i], t))
+		if (pick_is_there(&j->picks[i], t))
 			continue;
 		str_escape(&s, paths[i], strlen(paths[i]));
 		log_err("%s: there is nothing of that name", str_get(&s));
