@@ -13,7 +13,6 @@
 #include "base/str.h"
 #include "maint/agent.h"
 #include "pbs/index.h"
-#include "repo/claim.h"
 #include "repo/guard.h"
 #include "repo/repo.h"
 #include "store/backends.h"
@@ -35,6 +34,13 @@ f_get(struct store *s, const char *key, const struct store_get *how,
 	__atomic_fetch_add(&f->n[STORE_GET], 1, __ATOMIC_RELAXED);
 	if (f->gone != NULL && streq(f->gone, key))
 		return 1;
+	if (f->vanish != NULL && streq(f->vanish, key)) {
+		assert_int_equal(store_delete(s->below, &key, 1, NULL, NULL,
+		    0), 0);
+		return 1;
+	}
+	if (f->fail_get < 0)
+		return f->fail_get;
 	return store_get(s->below, key, how, ret, ret_obj);
 }
 
@@ -185,7 +191,6 @@ on_event(void *arg, enum gc_event e, const char *key, const char *text)
 void
 gc_world_open(struct gc_world *w, bool is_dir)
 {
-	static char work[80];
 	struct repo_opts ro = {.name = "test"};
 	struct agent_local al = {0};
 	struct store *s;
@@ -194,10 +199,13 @@ gc_world_open(struct gc_world *w, bool is_dir)
 	snprintf(w->dir, sizeof(w->dir), "/tmp/test-gc-XXXXXX");
 	assert_non_null(mkdtemp(w->dir));
 	snprintf(w->base, sizeof(w->base), "%s/store", w->dir);
-	snprintf(work, sizeof(work), "%s/work", w->dir);
+	snprintf(w->work, sizeof(w->work), "%s/work", w->dir);
 	if (is_dir) {
-		assert_int_equal(io_mkdirs(AT_FDCWD, w->base, 0755), 0);
-		assert_int_equal(datastore_create_dir(w->base), 0);
+		char chunks[96];
+
+		/* The others of the 65536 are made when they are needed. */
+		snprintf(chunks, sizeof(chunks), "%s/.chunks", w->base);
+		assert_int_equal(io_mkdirs(AT_FDCWD, chunks, 0755), 0);
 		assert_int_equal(store_dir_new(w->base, &s), 0);
 	} else {
 		static const struct store_put how;
@@ -215,7 +223,7 @@ gc_world_open(struct gc_world *w, bool is_dir)
 	assert_int_equal(agent_local_new(&al, &w->agent), 0);
 	w->o.repo = w->repo;
 	w->o.agent = w->agent;
-	w->o.work = work;
+	w->o.work = w->work;
 	w->o.cutoff = -1;
 	w->o.event = on_event;
 	w->o.arg = w;

@@ -27,7 +27,9 @@ struct gc_filter {
 	int fail_delete;	/* the request fails so, after it was done */
 	int fail_list;		/* of .chunks/, in the middle */
 	uint64_t fail_list_at;
-	const char *gone;	/* get says it is absent */
+	const char *gone;	/* get says it is absent, though it is not */
+	const char *vanish;	/* it goes when it is asked for */
+	int fail_get;
 	atomic_bool *stop_at_delete;
 };
 
@@ -39,6 +41,7 @@ struct gc_told {
 
 struct gc_world {
 	char dir[64];		/* scratch: work/ and, if it is one, store/ */
+	char work[80];
 	char base[80];
 	struct gc_filter *f;	/* borrowed: in repo */
 	struct repo *repo;
