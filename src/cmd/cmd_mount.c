@@ -21,6 +21,8 @@
 #include "cmd/option.h"
 #include "cmd/show.h"
 #include "fuse/fuse_mount.h"
+#include "repo/change_list.h"
+#include "repo/tree.h"
 
 struct mounting {
 	struct mounted m;
@@ -129,6 +131,20 @@ serve_fuse(struct mounting *mt)
 	return exits_of(r);
 }
 
+/* Later ones are told of when a refresh finds them. */
+static void
+warn_of_strangers(struct stack *s)
+{
+	struct change_list l = {0};
+	struct tree *t = repo_tree(s->repo);
+
+	for (size_t i = 0; i < t->n_ignored_keys; i++)
+		change_list_add(&l, REPO_ADDED, REPO_IGNORED, t->ignored[i]);
+	change_list_warn(&l, s->t.name);
+	change_list_fini(&l);
+	tree_unref(t);
+}
+
 static int
 serve(struct mounting *mt)
 {
@@ -143,6 +159,8 @@ serve(struct mounting *mt)
 		status = stack_open_store(s);
 	if (status == EXIT_OK)
 		status = stack_open_repo(s, false);
+	if (status == EXIT_OK)
+		warn_of_strangers(s);
 	if (status == EXIT_OK && s->write)
 		status = begin_writing(mt);
 	if (status == EXIT_OK)

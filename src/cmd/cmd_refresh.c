@@ -10,12 +10,14 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "cmd/changes.h"
 #include "cmd/cost.h"
 #include "cmd/exits.h"
 #include "cmd/live.h"
 #include "cmd/option.h"
 #include "cmd/show.h"
 #include "cmd/stack.h"
+#include "repo/change_list.h"
 #include "repo/repo.h"
 #include "repo/tree.h"
 
@@ -25,28 +27,6 @@ static json_int_t
 number(const json_t *j, const char *key)
 {
 	return json_integer_value(json_object_get(j, key));
-}
-
-static void
-report(const struct options *o, json_int_t added, json_int_t removed,
-    json_int_t changed, json_t *cost)
-{
-	json_t *j;
-
-	if (!o->json) {
-		printf("%" JSON_INTEGER_FORMAT " snapshots added, "
-		       "%" JSON_INTEGER_FORMAT " removed, "
-		       "%" JSON_INTEGER_FORMAT " objects changed\n",
-		    added, removed, changed);
-		json_decref(cost);
-		return;
-	}
-	j = json_pack("{s:I,s:I,s:I,s:o?}", "snapshots_added", added,
-	    "snapshots_removed", removed, "objects_changed", changed, "cost",
-	    cost);
-	json_dumpf(j, stdout, JSON_COMPACT);
-	putchar('\n');
-	json_decref(j);
 }
 
 /* Until the count of one of both outcomes is another one. */
@@ -112,10 +92,18 @@ refresh_mount(struct options *o, const char *where)
 		    where);
 		status = EXIT_UNREACHABLE;
 	} else {
-		report(o, number(after, "snapshots_added"),
-		    number(after, "snapshots_removed"),
-		    number(after, "changed"),
-		    cost_json_mount(before, after));
+		const json_t *tree = json_object_get(after, "tree");
+		const struct changes_report c = {
+		    .snaps_added = number(after, "snapshots_added"),
+		    .snaps_removed = number(after, "snapshots_removed"),
+		    .objects_changed = number(after, "changed"),
+		    .list = json_object_get(after, "changes"),
+		    .left_out = number(after, "changes_left_out"),
+		    .n_ignored = number(tree, "ignored"),
+		    .ignored = json_object_get(tree, "ignored_keys"),
+		};
+
+		changes_print(o, &c, cost_json_mount(before, after));
 	}
 	cost_print_mount(o, before, after);
 	json_decref(before);
@@ -125,23 +113,44 @@ refresh_mount(struct options *o, const char *where)
 
 /* Against what was listed last time; without that all of it is new. */
 static int
-compare(struct stack *s, bool kept, struct repo_changes *ret)
+compare(struct stack *s, bool kept, struct repo_changes *ret,
+    struct change_list *list)
 {
-	struct tree *t;
-
 	if (kept)
-		return repo_refresh(s->repo, ret);
+		return repo_refresh_tell(s->repo, ret, change_list_add, list);
 	if (s->cache_dir == NULL)
 		return 0;	/* a directory: nothing of it is kept here */
-	t = repo_tree(s->repo);
-	ret->snaps_added = t->n_snaps;
+	return repo_tell_all(s->repo, ret, change_list_add, list);
+}
+
+static void
+report(const struct options *o, struct stack *s, const struct repo_changes *ch,
+    const struct change_list *list)
+{
+	json_t *changes = changes_json(list), *ignored;
+	struct tree *t = repo_tree(s->repo);
+	struct changes_report c = {
+	    .snaps_added = (json_int_t)ch->snaps_added,
+	    .snaps_removed = (json_int_t)ch->snaps_removed,
+	    .objects_changed = (json_int_t)ch->changed,
+	    .list = changes,
+	    .left_out = (json_int_t)list->left_out,
+	    .n_ignored = (json_int_t)t->n_ignored,
+	};
+	struct store_counts counts;
+
+	c.ignored = ignored = changes_ignored_json(t);
 	tree_unref(t);
-	return 0;
+	stack_counts(s, &counts);
+	changes_print(o, &c, cost_json(o, &counts));
+	json_decref(changes);
+	json_decref(ignored);
 }
 
 static int
 refresh_store(struct options *o, const char *store)
 {
+	struct change_list list = {0};
 	struct repo_changes ch = {0};
 	struct store_counts c;
 	struct stack s;
@@ -156,14 +165,12 @@ refresh_store(struct options *o, const char *store)
 	if (status == EXIT_OK) {
 		stack_counts(&s, &c);
 		kept = c.requests[STORE_LIST] == 0;
-		r = compare(&s, kept, &ch);
-		stack_counts(&s, &c);
+		r = compare(&s, kept, &ch, &list);
 		if (r == 0)
-			report(o, (json_int_t)ch.snaps_added,
-			    (json_int_t)ch.snaps_removed,
-			    (json_int_t)ch.changed, cost_json(o, &c));
+			report(o, &s, &ch, &list);
 		status = r < 0 ? show_fail(store, r) : EXIT_OK;
 	}
+	change_list_fini(&list);
 	stack_close(&s);
 	cost_print(o, &s.cost);
 	return status;

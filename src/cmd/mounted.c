@@ -10,9 +10,11 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "cmd/cost.h"
+#include "cmd/changes.h"
 #include "cmd/option.h"
 #include "config.h"
 #include "fuse/fuse_mount.h"
+#include "repo/change_list.h"
 #include "repo/chunks.h"
 #include "repo/damage.h"
 #include "repo/repo.h"
@@ -45,10 +47,11 @@ static json_t *
 tree_json(struct mounted *m)
 {
 	struct tree *t = repo_tree(m->s.repo);
-	json_t *j = json_pack("{s:I,s:I,s:I,s:I,s:o}", "groups",
+	json_t *j = json_pack("{s:I,s:I,s:I,s:I,s:o,s:o}", "groups",
 	    (json_int_t)t->n_groups, "snapshots", (json_int_t)t->n_snaps,
 	    "objects", (json_int_t)t->n_files, "ignored",
-	    (json_int_t)t->n_ignored, "listed", time_json(t->listed_at));
+	    (json_int_t)t->n_ignored, "ignored_keys",
+	    changes_ignored_json(t), "listed", time_json(t->listed_at));
 
 	tree_unref(t);
 	return j;
@@ -131,17 +134,35 @@ counted(const uint64_t by_verb[STORE_VERBS])
 	return j;
 }
 
+static json_t *
+changes(struct mounted *m, json_int_t *ret_left_out)
+{
+	struct change_list l;
+	json_t *j;
+
+	if (vfs_last_changes(m->s.vfs, &l) < 0)
+		return NULL;
+	*ret_left_out = (json_int_t)l.left_out;
+	j = changes_json(&l);
+	change_list_fini(&l);
+	return j;
+}
+
 /* Fails as a whole if memory is short: jansson passes NULL on. */
 static json_t *
 status_json(struct mounted *m)
 {
+	json_int_t left_out = 0;
 	struct vfs_refreshes r;
 	struct store_counts c;
+	json_t *list;
 
 	stack_counts(&m->s, &c);
+	/* The count first: who waits for another one sees its changes. */
 	vfs_refreshes(m->s.vfs, &r);
+	list = changes(m, &left_out);
 	return json_pack("{s:s,s:i,s:s,s:s,s:o,s:o,s:b,s:o,s:I,s:I,s:I,s:I,s:I,"
-	    "s:o,s:o,s:I,s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:I,s:o}",
+	    "s:o,s:I,s:o,s:o,s:I,s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:I,s:o}",
 	    "version", PACKAGE_VERSION, "pid", (int)getpid(), "store",
 	    m->s.t.name, "mountpoint", m->where, "target", store_json(m),
 	    "mounted", time_json(m->since), "offline",
@@ -150,6 +171,7 @@ status_json(struct mounted *m)
 	    (json_int_t)r.failed, "snapshots_added",
 	    (json_int_t)r.snaps_added, "snapshots_removed",
 	    (json_int_t)r.snaps_removed, "changed", (json_int_t)r.changed,
+	    "changes", list, "changes_left_out", left_out,
 	    "requests", counted(c.requests),
 	    "failed", counted(c.failed), "retries", (json_int_t)c.retries,
 	    "bytes_read", (json_int_t)c.bytes_read, "bytes_written",

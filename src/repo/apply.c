@@ -112,6 +112,22 @@ add_ns(struct applier *a, const struct tree_ns *ns)
 	return r;
 }
 
+/* Notes alone become those of a group when that gets an owner; the kept listing
+ * has no place for names that are no keys. */
+static int
+add_ignored(struct applier *a, const struct tree *t)
+{
+	int r;
+
+	r = tree_builder_ignore(a->builder, NULL,
+	    t->n_ignored - t->n_ignored_keys);
+	for (size_t i = 0; r == 0 && i < t->n_ignored_keys; i++)
+		r = store_key_is_valid(t->ignored[i]) ?
+		    add_old(a, t->ignored[i], 0, 0, NULL) :
+		    tree_builder_ignore(a->builder, t->ignored[i], 1);
+	return r;
+}
+
 static int
 add_all(struct applier *a, const struct tree *t)
 {
@@ -119,6 +135,8 @@ add_all(struct applier *a, const struct tree *t)
 
 	for (size_t i = 0; r == 0 && i < t->n_ns; i++)
 		r = add_ns(a, &t->all_ns[i]);
+	if (r == 0)
+		r = add_ignored(a, t);
 	for (size_t i = 0; r == 0 && i < a->n; i++) {
 		const struct repo_edit *e = a->edits[i];
 
@@ -147,7 +165,6 @@ rebuild(struct repo *r, struct applier *a, const struct tree *old,
 		return err;
 	/* Nothing was listed: what is old in it is as old as before. */
 	(*ret)->listed_at = old->listed_at;
-	(*ret)->n_ignored += old->n_ignored;
 	return 0;
 }
 

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/lock.h"
 #include "base/log.h"
+#include "base/str.h"
 #include "pbs/index.h"
 #include "pbs/keyring.h"
 #include "pbs/manifest.h"
@@ -48,6 +49,42 @@ list_object(void *arg, const char *key, const struct store_object *o)
 	if (r == 0 && l->kept != NULL && store_key_is_valid(key))
 		r = listing_add(l->kept, key, o);
 	return r;
+}
+
+/* Names with "//" in them, folder markers of other programs and the like. */
+static void
+note_strange(void *arg, const char *name)
+{
+	struct repo *r = arg;
+	LOCK(&r->lock);
+
+	if (!str_starts(name, ".cnt/") || r->n_strange == TREE_IGNORED_MAX)
+		return;
+	for (size_t i = 0; i < r->n_strange; i++)
+		if (streq(r->strange[i], name))
+			return;
+	r->strange[r->n_strange] = strdup(name);
+	r->n_strange += r->strange[r->n_strange] != NULL;
+}
+
+static void
+forget_strange(struct repo *r)
+{
+	LOCK(&r->lock);
+
+	while (r->n_strange > 0)
+		free(r->strange[--r->n_strange]);
+}
+
+static int
+add_strange(struct repo *r, struct tree_builder *b)
+{
+	int err = 0;
+	LOCK(&r->lock);
+
+	for (size_t i = 0; err == 0 && i < r->n_strange; i++)
+		err = tree_builder_ignore(b, r->strange[i], 1);
+	return err;
 }
 
 static int
@@ -107,10 +144,13 @@ list_tree(struct repo *r, struct tree **ret)
 		return err;
 	if (r->listing != NULL)
 		err = listing_new(&l.kept);
+	forget_strange(r);
 	if (err == 0)
 		err = store_list(r->store, ".cnt/", NULL, list_object, &l);
 	if (err == 0 && l.n == 0)
 		err = check_empty(r);
+	if (err == 0)
+		err = add_strange(r, l.builder);
 	if (err != 0) {
 		tree_builder_free(l.builder);
 		goto out;
@@ -223,6 +263,7 @@ repo_open(struct store *s, const struct repo_opts *o, struct repo **ret)
 		goto err_lock;
 	r->name = strdup(o->name != NULL ? o->name : "the store");
 	err = r->name == NULL ? -ENOMEM : 0;
+	store_on_strange(s, note_strange, r);
 	if (err == 0 && o->listing != NULL) {
 		r->listing = strdup(o->listing);
 		err = r->listing == NULL ? -ENOMEM : 0;
@@ -277,6 +318,7 @@ repo_free(struct repo *r)
 	chunks_free(r->chunks);
 	objects_free(r->objects);
 	tree_unref(r->tree);
+	forget_strange(r);
 	damage_free(r->damage);
 	keyring_unref(r->keys);
 	store_free(r->store);
@@ -354,6 +396,13 @@ repo_swap_tree(struct repo *r, struct tree *new, bool listed)
 int
 repo_refresh(struct repo *r, struct repo_changes *ret)
 {
+	return repo_refresh_tell(r, ret, NULL, NULL);
+}
+
+int
+repo_refresh_tell(struct repo *r, struct repo_changes *ret,
+    repo_change_fn *fn, void *arg)
+{
 	struct tree *new, *old = NULL;
 	int err;
 
@@ -365,7 +414,7 @@ repo_refresh(struct repo *r, struct repo_changes *ret)
 	if (err < 0)
 		return err;
 	if (ret != NULL)
-		tree_diff(old, new, ret);
+		tree_diff_tell(old, new, ret, fn, arg);
 	tree_unref(old);
 	tree_unref(new);
 	return 0;

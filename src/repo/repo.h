@@ -74,6 +74,25 @@ struct repo_changes {
  * On error the old tree stays. */
 int repo_refresh(struct repo *r, struct repo_changes *ret);
 
+/*
+ * What differs, by the path that a mount shows: namespaces, in them groups, in
+ * those snapshots.  A group has changed if its owner or notes have, a snapshot
+ * if any of its files or its protection has.  An object that is none of the
+ * format's is told by its key, when it was not there before.
+ */
+enum repo_change { REPO_ADDED, REPO_REMOVED, REPO_CHANGED };
+enum repo_change_kind { REPO_NS, REPO_GROUP, REPO_SNAP, REPO_IGNORED };
+typedef void repo_change_fn(void *arg, enum repo_change what,
+    enum repo_change_kind kind, const char *path);
+const char *repo_change_name(enum repo_change what);
+const char *repo_change_kind_name(enum repo_change_kind kind);
+/** repo_refresh_tell(r, ret, fn, arg): and fn is told of each.  ret is needed. */
+int repo_refresh_tell(struct repo *r, struct repo_changes *ret,
+    repo_change_fn *fn, void *arg);
+/** repo_tell_all(r, ret, fn, arg): as if there had been nothing before. */
+int repo_tell_all(struct repo *r, struct repo_changes *ret, repo_change_fn *fn,
+    void *arg);
+
 enum repo_flags {
 	REPO_NOWAIT = 1,	/* -EAGAIN rather than wait for the store */
 };

@@ -8,6 +8,7 @@
 #include <sys/queue.h>
 
 #include "repo/repo.h"
+#include "repo/tree.h"
 
 struct chunks;
 struct damage;
@@ -35,6 +36,9 @@ struct repo {
 	LIST_HEAD(, edit_lock) edits;	/* what is being changed: borrowed */
 	bool offline;
 	struct tree *tree;		/* shared: one reference */
+	char *strange[TREE_IGNORED_MAX];	/* owned: names that the
+					 * listing under way leaves out */
+	size_t n_strange;
 };
 
 /*

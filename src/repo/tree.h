@@ -62,9 +62,15 @@ struct tree {
 				 * in the order of tree_ns_cmp; first the root */
 	size_t n_ns;
 	size_t n_groups, n_snaps, n_files;
-	size_t n_ignored;	/* objects that are none of the format's */
+	/* Objects that are none of the format's are left alone: how many, and
+	 * the keys of some, sorted; they need not be valid ones. */
+	size_t n_ignored;
+	const char **ignored;
+	size_t n_ignored_keys;
 	int64_t listed_at;	/* epoch seconds */
 };
+
+#define TREE_IGNORED_MAX 1000	/* keys that are kept of them */
 
 /*
  * A group is in the tree if it has an owner or a snapshot: Proxmox Backup
@@ -76,6 +82,9 @@ struct tree_builder;
 int tree_builder_new(struct tree_builder **ret);
 int tree_builder_add(struct tree_builder *b, const char *key, uint64_t size,
     int64_t mtime, const char *etag);
+/** tree_builder_ignore(b, key, n): n objects that are ignored, of which one is
+ * key; NULL: of none is the key known. */
+int tree_builder_ignore(struct tree_builder *b, const char *key, size_t n);
 /** tree_builder_finish(b, ret): frees b in any case. */
 int tree_builder_finish(struct tree_builder *b, struct tree **ret);
 void tree_builder_free(struct tree_builder *b);

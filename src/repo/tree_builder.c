@@ -27,6 +27,8 @@ struct tree_builder {
 	struct entry *entries;	/* owned */
 	size_t n, size;
 	size_t n_ignored;
+	const char **ignored;	/* owned; TREE_IGNORED_MAX */
+	size_t n_keys;
 };
 
 int
@@ -54,6 +56,7 @@ tree_builder_free(struct tree_builder *b)
 		return;
 	strpool_free(b->pool);
 	free(b->entries);
+	free(b->ignored);
 	free(b);
 }
 
@@ -66,6 +69,7 @@ tree_store_free(struct tree_store *ts)
 	free(ts->groups);
 	free(ts->snaps);
 	free(ts->files);
+	free(ts->ignored);
 	free(ts);
 }
 
@@ -96,6 +100,20 @@ file_is_known(const char *name)
 }
 
 int
+tree_builder_ignore(struct tree_builder *b, const char *key, size_t n)
+{
+	b->n_ignored += n;
+	if (key == NULL || b->n_keys == TREE_IGNORED_MAX)
+		return 0;
+	if (b->ignored == NULL)
+		b->ignored = calloc(TREE_IGNORED_MAX, sizeof(*b->ignored));
+	if (b->ignored == NULL)
+		return -ENOMEM;
+	b->ignored[b->n_keys] = strpool_add(b->pool, key, strlen(key));
+	return b->ignored[b->n_keys++] == NULL ? -ENOMEM : 0;
+}
+
+int
 tree_builder_add(struct tree_builder *b, const char *key, uint64_t size,
     int64_t mtime, const char *etag)
 {
@@ -104,10 +122,8 @@ tree_builder_add(struct tree_builder *b, const char *key, uint64_t size,
 
 	key_parse(key, &k);
 	if (k.kind != KEY_NAMESPACE && k.kind != KEY_OWNER &&
-	    k.kind != KEY_NOTES && k.kind != KEY_FILE) {
-		b->n_ignored++;
-		return 0;
-	}
+	    k.kind != KEY_NOTES && k.kind != KEY_FILE)
+		return tree_builder_ignore(b, key, 1);
 	e = next_entry(b);
 	if (e == NULL)
 		return -ENOMEM;
@@ -134,10 +150,8 @@ tree_builder_add(struct tree_builder *b, const char *key, uint64_t size,
 		e->name = strpool_intern(b->pool, k.file, k.file_len);
 		if (e->name == NULL)
 			return -ENOMEM;
-		if (!file_is_known(e->name)) {
-			b->n_ignored++;
-			return 0;
-		}
+		if (!file_is_known(e->name))
+			return tree_builder_ignore(b, key, 1);
 	}
 	b->n++;
 	return 0;
@@ -241,6 +255,7 @@ allocate(const struct tree_builder *b, struct tree_store *ts)
 
 /* What is being filled. */
 struct fill {
+	struct tree_builder *b;
 	struct tree_store *ts;
 	struct tree_ns *ns;
 	struct tree_group *group;
@@ -345,19 +360,26 @@ add_to_snap(struct fill *f, const struct entry *e)
 }
 
 /* Only notes: what is left of a group that was forgotten. */
-static void
+static int
 drop_if_empty(struct fill *f)
 {
 	struct tree *t = &f->ts->t;
+	char key[KEY_MAX + 1];
+	int r;
 
 	if (f->group == NULL || f->group->owner != NULL ||
 	    f->group->n_snaps > 0)
-		return;
+		return 0;
+	r = tree_file_key(f->group->notes, key);
+	if (r == 0)
+		r = tree_builder_ignore(f->b, key, 1);
+	if (r < 0)
+		return r;
 	memset(f->group, 0, sizeof(*f->group));
 	f->ns->n_groups--;
 	t->n_groups--;
-	t->n_ignored++;
 	f->group = NULL;
+	return 0;
 }
 
 static int
@@ -365,6 +387,7 @@ add_entry(struct fill *f, const struct entry *e)
 {
 	struct tree *t = &f->ts->t;
 	struct tree_group *g;
+	int r;
 
 	if (e->id == NULL) {
 		f->ns->marked = true;
@@ -372,7 +395,9 @@ add_entry(struct fill *f, const struct entry *e)
 	}
 	if (f->group == NULL || f->group->id != e->id ||
 	    f->group->type != e->type) {
-		drop_if_empty(f);
+		r = drop_if_empty(f);
+		if (r < 0)
+			return r;
 		g = &f->ts->groups[t->n_groups++];
 		g->type = e->type;
 		g->id = e->id;
@@ -392,9 +417,9 @@ add_entry(struct fill *f, const struct entry *e)
 }
 
 static int
-fill(const struct tree_builder *b, struct tree_store *ts)
+fill(struct tree_builder *b, struct tree_store *ts)
 {
-	struct fill f = {.ts = ts};
+	struct fill f = {.b = b, .ts = ts};
 	const struct entry *e, *prev = NULL;
 	size_t i;
 	int r;
@@ -408,8 +433,9 @@ fill(const struct tree_builder *b, struct tree_store *ts)
 		if (prev != NULL && entry_cmp(prev, e) == 0)
 			continue;
 		if (strcmp(e->ns, f.ns->path) != 0) {
-			drop_if_empty(&f);
-			r = enter_ns(&f, e->ns);
+			r = drop_if_empty(&f);
+			if (r == 0)
+				r = enter_ns(&f, e->ns);
 			if (r < 0)
 				return r;
 		}
@@ -417,8 +443,26 @@ fill(const struct tree_builder *b, struct tree_store *ts)
 		if (r < 0)
 			return r;
 	}
-	drop_if_empty(&f);
-	return 0;
+	return drop_if_empty(&f);
+}
+
+static int
+by_text(const void *pa, const void *pb)
+{
+	const char *const *a = pa, *const *b = pb;
+
+	return strcmp(*a, *b);
+}
+
+static void
+take_ignored(struct tree_builder *b, struct tree_store *ts)
+{
+	if (b->n_keys > 0)
+		qsort(b->ignored, b->n_keys, sizeof(*b->ignored), by_text);
+	ts->ignored = steal(&b->ignored);
+	ts->t.ignored = ts->ignored;
+	ts->t.n_ignored_keys = b->n_keys;
+	ts->t.n_ignored = b->n_ignored;
 }
 
 static void
@@ -448,7 +492,7 @@ tree_builder_finish(struct tree_builder *b, struct tree **ret)
 		tree_builder_free(b);
 		return -ENOMEM;
 	}
-	ts->pool = steal(&b->pool);
+	ts->pool = b->pool;
 	if (b->n > 0)
 		qsort(b->entries, b->n, sizeof(*b->entries), entry_cmp);
 	r = allocate(b, ts);
@@ -456,14 +500,16 @@ tree_builder_finish(struct tree_builder *b, struct tree **ret)
 		r = fill(b, ts);
 	if (r == 0) {
 		link_children(ts);
+		take_ignored(b, ts);
+		b->pool = NULL;
 		strpool_seal(ts->pool);
 		ts->t.refs = 1;
 		ts->t.root = ts->ns;
 		ts->t.all_ns = ts->ns;
-		ts->t.n_ignored += b->n_ignored;
 		ts->t.listed_at = clock_real_s();
 		*ret = &ts->t;
 	} else {
+		ts->pool = NULL;	/* it is the builder's */
 		tree_store_free(ts);
 	}
 	tree_builder_free(b);

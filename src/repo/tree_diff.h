@@ -9,5 +9,9 @@
  * and a change of protection count as an object. */
 void tree_diff(const struct tree *old, const struct tree *new,
     struct repo_changes *ret);
+/** tree_diff_tell(old, new, ret, fn, arg): likewise, and by name; fn may be
+ * NULL. */
+void tree_diff_tell(const struct tree *old, const struct tree *new,
+    struct repo_changes *ret, repo_change_fn *fn, void *arg);
 
 #endif

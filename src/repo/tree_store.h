@@ -15,6 +15,7 @@ struct tree_store {
 	struct tree_group *groups;
 	struct tree_snap *snaps;
 	struct tree_file *files;
+	const char **ignored;
 };
 
 void tree_store_free(struct tree_store *ts);

@@ -153,6 +153,15 @@ store_list(struct store *s, const char *prefix, const char *start_after,
 	return s->ops->list(s, prefix, start_after, fn, arg);
 }
 
+void
+store_on_strange(struct store *s, store_strange_fn *fn, void *arg)
+{
+	for (; s != NULL; s = s->below) {
+		s->strange = fn;
+		s->strange_arg = arg;
+	}
+}
+
 int
 store_delete(struct store *s, const char *const *keys, size_t n,
     store_delete_fn *fn, void *arg, deadline_t deadline)

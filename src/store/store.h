@@ -133,12 +133,16 @@ struct store_ops {
 	void (*free)(struct store *s);
 };
 
+typedef void store_strange_fn(void *arg, const char *name);
+
 /* Embedded first in every implementation. */
 struct store {
 	const struct store_ops *ops;
 	struct store *below;	/* owned; NULL in a backend */
 	const char *name;	/* "s3", "dir", "cache", ...: static */
 	unsigned down;		/* private: atomic; after store_shutdown */
+	store_strange_fn *strange;	/* store_on_strange */
+	void *strange_arg;
 };
 
 const char *store_verb_name(enum store_verb v);
@@ -172,6 +176,11 @@ int store_copy_from(struct store *s, struct store *source, const char *key,
 int store_touch(struct store *s, const char *key);
 int store_sync(struct store *s);
 void store_verdict(struct store *s, const char *key, struct buf *b, bool good);
+/** store_on_strange(s, fn, arg): fn is told of each object that a listing
+ * leaves out because its name, below the datastore's prefix, is no valid key:
+ * on the thread that lists, any number of times.  Before anything is listed.
+ */
+void store_on_strange(struct store *s, store_strange_fn *fn, void *arg);
 /** store_counts(s, ret): of the first store from the top that counts. */
 void store_counts(struct store *s, struct store_counts *ret);
 /** store_skew(s, ret): how far the store's clock is ahead of ours, seconds: 0

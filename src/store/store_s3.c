@@ -126,6 +126,8 @@ list_one(void *arg, const char *name, const struct s3_object *so)
 		str_escape(&t, name, strlen(name));
 		log_debug("s3 object %s: not a name of this format, left alone",
 		    str_get(&t));
+		if (l->m->s.strange != NULL && str_starts(name, l->m->prefix))
+			l->m->s.strange(l->m->s.strange_arg, key);
 		return 0;
 	}
 	/*

@@ -3,6 +3,7 @@
 
 #include "base/lock.h"
 #include "draft/draft.h"
+#include "repo/change_list.h"
 #include "repo/repo.h"
 #include "repo/tree.h"
 #include "vfs/node.h"
@@ -175,26 +176,62 @@ vfs_parted(struct vfs *v, uint64_t dir, const char *name, uint64_t ino)
 	tell(v, dir, name, ino);
 }
 
+static void
+count_failed(struct vfs *v)
+{
+	LOCK(&v->lock);
+
+	v->refreshes.failed++;
+}
+
+/* Takes list over. */
+static void
+count_done(struct vfs *v, const struct repo_changes *c,
+    struct change_list *list)
+{
+	struct change_list old;
+
+	{
+		LOCK(&v->lock);
+		old = v->changes;
+		v->changes = *list;
+		v->refreshes.done++;
+		v->refreshes.snaps_added = c->snaps_added;
+		v->refreshes.snaps_removed = c->snaps_removed;
+		v->refreshes.changed = c->changed;
+	}
+	change_list_fini(&old);
+}
+
 int
 vfs_refresh(struct vfs *v)
 {
+	struct change_list list = {0};
 	struct repo_changes c = {0};
 	int r;
 
 	LOCK(&v->refresh);
-	r = repo_refresh(v->repo, &c);
-	if (r == 0)
+	r = repo_refresh_tell(v->repo, &c, change_list_add, &list);
+	if (r == 0) {
+		vfs_keep_groups(v);
 		r = vfs_show(v, true);
-	LOCK(&v->lock);
+	}
 	if (r < 0) {
-		v->refreshes.failed++;
+		change_list_fini(&list);
+		count_failed(v);
 		return r;
 	}
-	v->refreshes.done++;
-	v->refreshes.snaps_added = c.snaps_added;
-	v->refreshes.snaps_removed = c.snaps_removed;
-	v->refreshes.changed = c.changed;
+	change_list_warn(&list, "refresh");
+	count_done(v, &c, &list);
 	return 0;
+}
+
+int
+vfs_last_changes(struct vfs *v, struct change_list *ret)
+{
+	LOCK(&v->lock);
+
+	return change_list_copy(&v->changes, ret);
 }
 
 void

@@ -176,6 +176,7 @@ vfs_new(struct repo *r, const struct vfs_opts *o, struct vfs **ret)
 	e = outages_new(repo_store(r), &v->outages);
 	if (e < 0)
 		goto err_roots;
+	vfs_keep_groups(v);
 	tree = repo_tree(r);
 	e = nodes_build(tree, (o->all ? NODES_ALL : 0) |
 	    (o->drafts != NULL ? NODES_WRITABLE : 0), NULL, &v->nodes);
@@ -248,6 +249,7 @@ vfs_free(struct vfs *v)
 	pthread_mutex_destroy(&v->renew);
 	pthread_cond_destroy(&v->told);
 	pthread_mutex_destroy(&v->lock);
+	change_list_fini(&v->changes);
 	free(v->owner);
 	free(v->disk);
 	free(v->root_path);

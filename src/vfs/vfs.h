@@ -9,6 +9,7 @@
 #include <sys/uio.h>
 
 struct buf;
+struct change_list;
 struct drafts;
 struct repo;
 
@@ -287,6 +288,9 @@ struct vfs_refreshes {
 	size_t snaps_added, snaps_removed, changed;	/* by the last done */
 };
 void vfs_refreshes(struct vfs *v, struct vfs_refreshes *ret);
+/** vfs_last_changes(v, ret): what the last one found, by name; a copy for the
+ * caller; -ENOMEM. */
+int vfs_last_changes(struct vfs *v, struct change_list *ret);
 
 /** vfs_generate(v, name, fn, arg): content of .pbs3fs/NAME, made by fn when it
  * is opened (status.json, metrics); errors is the vfs's own. */

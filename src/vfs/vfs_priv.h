@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <sys/queue.h>
 
+#include "repo/change_list.h"
 #include "vfs/gen.h"
 #include "vfs/vfs.h"
 
@@ -56,6 +57,7 @@ struct vfs {
 	pthread_mutex_t lock;		/* guards what follows; for moments */
 	struct nodes *nodes;		/* shared */
 	struct vfs_refreshes refreshes;
+	struct change_list changes;	/* of the last refresh */
 	struct vfs_listener listener;
 	unsigned telling;		/* threads that are in it */
 	LIST_HEAD(, notes) notes;	/* that are open, and their refs */
@@ -92,6 +94,11 @@ mode_t attr_type(const struct node *n);
  * tree.  replaced: unchanged open snapshots may get another finished one behind
  * them. */
 int vfs_show(struct vfs *v, bool replaced);
+
+/* keep.c */
+/** vfs_keep_groups(v): makes groups again that have gone from the store, if what
+ * was changed in their open snapshots is not in it yet. */
+void vfs_keep_groups(struct vfs *v);
 
 /* edit.c: in the hierarchy */
 int edit_mkdir(struct vfs *v, const struct place *p, const char *name,

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The store changes below a mount."""
+import concurrent.futures
+import json
 import os
 import shutil
 import signal
@@ -198,3 +200,163 @@ def test_kernel_keeps_pages(side, mounted):
     with open(path, "rb") as f:
         assert len(f.read()) == 100000
     assert m.status()["fuse"]["reads"] == before
+
+
+# What differs, by name.
+
+def mutate(side):
+    """Another client adds, removes, changes."""
+    s = fill(side.top, T3)
+    fill(side.top, T1, kind="host", ident="new")
+    s.snapshot("ct", "9", T1, ns="a/b").finish()
+    shutil.rmtree(os.path.join(side.top, "vm/1", T2))
+    shutil.rmtree(os.path.join(side.top, "vm/2"))
+    with open(os.path.join(side.top, f"vm/1/{T1}/.protected"), "wb"):
+        pass
+    with open(os.path.join(side.top, "vm/3/notes"), "wb") as f:
+        f.write(b"other\n")
+    side.sync()
+
+
+DIFFERENCES = {
+    ("added", "namespace", "ns/a"), ("added", "namespace", "ns/a/ns/b"),
+    ("added", "group", "ns/a/ns/b/ct/9"),
+    ("added", "snapshot", f"ns/a/ns/b/ct/9/{T1}"),
+    ("added", "group", "host/new"), ("added", "snapshot", f"host/new/{T1}"),
+    ("added", "snapshot", f"vm/1/{T3}"),
+    ("removed", "snapshot", f"vm/1/{T2}"),
+    ("changed", "snapshot", f"vm/1/{T1}"),
+    ("removed", "group", "vm/2"), ("removed", "snapshot", f"vm/2/{T1}"),
+    ("changed", "group", "vm/3"),
+}
+
+
+def found(text):
+    said = json.loads(text)
+    assert said["changes_left_out"] == 0
+    return said, {(c["what"], c["kind"], c["path"]) for c in said["changes"]}
+
+
+def prepare(side):
+    fill(side.top, T2)
+    fill(side.top, T1, ident="2")
+    fill(side.top, T1, ident="3")
+    side.sync()
+
+
+def test_names_of_a_mount(side, mounted):
+    prepare(side)
+    m = mounted()
+    mutate(side)
+    said, names = found(run("refresh", m.path, "--json").stdout)
+    # In a directory the owner was written anew.
+    assert names - {("changed", "group", "vm/1")} == DIFFERENCES
+    assert (said["snapshots_added"], said["snapshots_removed"]) == (3, 2)
+    assert sorted(os.listdir(m / "vm")) == ["1", "3"]
+    assert os.listdir(m / "ns/a/ns/b/ct") == ["9"]
+    said, names = found(run("refresh", m.path, "--json").stdout)
+    assert names == set()
+
+
+def test_names_of_a_store(new_bucket, tmp):
+    """Against what was listed last; the first time all of it is new."""
+    top = os.path.join(tmp, "store")
+    fill(top, T1)
+    side = Side(top, new_bucket([]))
+    prepare(side)
+    opts = ["-o", ",".join([f"cache={tmp}/c", *side.options])]
+    said, names = found(run("refresh", side.store, "--json", *opts).stdout)
+    assert said["snapshots_added"] == 4 and len(names) == 7
+    mutate(side)
+    text = run("refresh", side.store, *opts).stdout.splitlines()
+    assert text.pop() == "3 snapshots added, 2 removed, 1 objects changed"
+    assert {tuple(line.split(" ")) for line in text} == DIFFERENCES
+    text = run("refresh", side.store, *opts).stdout.splitlines()
+    assert text == ["0 snapshots added, 0 removed, 0 objects changed"]
+
+
+def test_a_list_is_bounded(tmp, new_bucket):
+    top = os.path.join(tmp, "store")
+    s = fill(top, T1)
+    b = new_bucket(fixtures.store_objects(top, "store"))
+    opts = ["-o", ",".join([f"cache={tmp}/c", *b.options()])]
+    run("refresh", b.store, *opts)
+    keys = [f"store/.cnt/host/g{i}/owner" for i in range(600)]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda k: b.gateway.client().put_object(
+            Bucket=b.name, Key=k, Body=b"root@pam\n"), keys))
+    said = json.loads(run("refresh", b.store, "--json", *opts).stdout)
+    assert len(said["changes"]) == 500 and said["changes_left_out"] == 100
+    assert s.chunks
+
+
+# Open snapshots.
+
+@pytest.fixture
+def written(side, mounted):
+    """A mount for writing, something changed in current."""
+    m = mounted(mode="rw")
+    with open(m / "vm/1/current/new.conf", "w") as f:
+        f.write("not sent")
+    return m
+
+
+def kept(m):
+    top = m / "vm/1/current"
+    with open(f"{top}/new.conf") as f:
+        assert f.read() == "not sent"
+    with open(f"{top}/a.conf") as f:
+        assert f.read() == T1
+    with open(f"{top}/d.img", "rb") as f:
+        assert len(f.read()) == 100000
+
+
+def test_a_newer_one_and_an_open_one(side, written):
+    fill(side.top, T2)
+    side.sync()
+    _, names = found(run("refresh", written.path, "--json").stdout)
+    assert ("added", "snapshot", f"vm/1/{T2}") in names
+    kept(written)
+    os.mkdir(written / f"vm/1/{T3}")
+    with open(written / f"vm/1/{T3}/a.conf") as f:
+        assert f.read() == T1
+
+
+def test_the_base_of_an_open_one_goes(side, written):
+    kept(written)
+    shutil.rmtree(os.path.join(side.top, "vm/1", T1))
+    side.sync()
+    _, names = found(run("refresh", written.path, "--json").stdout)
+    assert ("removed", "snapshot", f"vm/1/{T1}") in names
+    kept(written)
+    os.mkdir(written / f"vm/1/{T3}")
+    with open(written / f"vm/1/{T3}/new.conf") as f:
+        assert f.read() == "not sent"
+    with open(written / f"vm/1/{T3}/a.conf") as f:
+        assert f.read() == T1
+
+
+def test_the_group_of_an_open_one_goes(side, written):
+    """What was not sent is not lost: there is a group for it again."""
+    kept(written)
+    shutil.rmtree(os.path.join(side.top, "vm/1"))
+    side.sync()
+    run("refresh", written.path)
+    assert "made again" in written.log()
+    kept(written)
+    os.mkdir(written / f"vm/1/{T3}")
+    with open(written / f"vm/1/{T3}/new.conf") as f:
+        assert f.read() == "not sent"
+
+
+def test_an_open_one_without_changes_follows(side, mounted):
+    fill(side.top, T2)
+    side.sync()
+    m = mounted(mode="rw")
+    with open(m / "vm/1/current/a.conf") as f:
+        assert f.read() == T2
+    shutil.rmtree(os.path.join(side.top, "vm/1", T2))
+    side.sync()
+    run("refresh", m.path)
+    with open(m / "vm/1/current/a.conf") as f:
+        assert f.read() == T1
