@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """verify: what it finds, what it costs, what it leaves behind."""
+import hashlib
 import json
 import os
 import re
@@ -11,7 +12,7 @@ import time
 import pytest
 
 from pbs3fs_test import fixtures, pbsgen
-from pbs3fs_test.mount import run, wait_for
+from pbs3fs_test.mount import Mount, run, wait_for
 from pbs3fs_test.paths import DATA, PBS3FS
 
 CASES = fixtures.damaged_cases()
@@ -231,6 +232,51 @@ def test_failing_store(stores, tmp):
         assert status in (0, 4)
         assert j["damaged"] == j["missing"] == j["failed"] == 0
         assert (j["unknown_chunks"] > 0) == (status == 4)
+
+
+def spoil(path):
+    with open(path, "r+b") as f:
+        f.seek(-1, os.SEEK_END)
+        last = f.read(1)[0]
+        f.seek(-1, os.SEEK_END)
+        f.write(bytes([last ^ 1]))
+
+
+def test_beside_mount(stores, tmp):
+    """The mount records results, forgets what it knew of a bad chunk, and sends
+    it again when somebody brings it."""
+    store = os.path.join(tmp, "store")
+    shutil.copytree(stores("ok"), store)
+    data = os.urandom(1 << 20)
+    state = f"--state={tmp}/state"
+    with Mount(store, os.path.join(tmp, "mnt"), [f"state={tmp}/state"],
+               mode="rw") as m:
+        os.mkdir(m / "host/w")
+
+        def publish(when):
+            with open(m / "host/w/current/data.img", "wb") as f:
+                f.write(data)
+            os.mkdir(m / f"host/w/{when}")
+
+        publish(T1)
+        status, j = verify(store, "host/w", state)
+        assert status == 0 and j["recorded"] == 1
+        with open(m / f"host/w/{T1}/index.json") as f:
+            seen = json.load(f)
+        assert seen["unprotected"]["verify_state"]["state"] == "ok"
+        index = manifest(store, f"host/w/{T1}")
+        assert index == seen
+        digest = hashlib.sha256(data).hexdigest()
+        chunk = os.path.join(store, ".chunks", digest[:4], digest)
+        spoil(chunk)
+        status, j = verify(store, "host/w", "--quarantine", state)
+        assert status == 3 and j["quarantined"] == 1
+        assert not os.path.exists(chunk)
+        publish(T2)
+        assert os.path.exists(chunk)
+        # That heals both of them.
+        status, j = verify(store, state)
+        assert status == 0 and set(states(j).values()) == {"ok"}
 
 
 def catches(pid, sig):

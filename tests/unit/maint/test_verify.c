@@ -257,7 +257,7 @@ errors_damage_nothing(void **state)
 	struct rig g;
 
 	(void)state;
-	for (unsigned i = 0; i < 40; i++) {
+	for (unsigned i = 0; i < 24; i++) {
 		snprintf(rules, sizeof(rules), "* * error=%s rate=%u%% "
 		    "seed=%u\n", errors[i % ARRAY_SIZE(errors)],
 		    i % 2 == 0 ? 30 : 80, i);
