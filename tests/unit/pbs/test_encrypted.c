@@ -8,9 +8,11 @@
 #include <zstd.h>
 
 #include "base/num.h"
+#include "base/str.h"
 #include "pbs/enc_key.h"
 #include "pbs/keyring.h"
 #include "pbs/manifest.h"
+#include "pbs/manifest_writer.h"
 
 #define NONE "b958685c915e0a706186bc718864d25c09e34f5b5f26e4ad0f6867ef1fc29538"
 #define PBKDF2 "6d76488554d03798927a5978ff06fbe285fb36bd74951033cd7bc8969fb9872f"
@@ -406,6 +408,88 @@ signature_of_the_format(void **state)
 	enc_key_unref(k);
 }
 
+/* Of a manifest that is not packed, so that each bit means something. */
+static struct buf *
+written(const struct enc_key *k)
+{
+	struct manifest_file files[] = {
+	    {.name = (char *)(uintptr_t)"a.img.fidx", .crypt = CRYPT_ENCRYPT,
+	        .size = 4194304, .csum = {{1, 2, 3}}},
+	    {.name = (char *)(uintptr_t)"b.conf.blob", .crypt = CRYPT_ENCRYPT,
+	        .size = 77, .csum = {{4}}},
+	};
+	const struct manifest m = {.type = BACKUP_HOST,
+	    .id = (char *)(uintptr_t)"web1", .time = 1700000000,
+	    .files = files, .n_files = 2};
+	struct buf *packed, *text, *b;
+
+	assert_int_equal(manifest_make(&m, k, NULL, &packed), 0);
+	assert_int_equal(blob_decode(packed->data, packed->len, 65536, &text),
+	    0);
+	assert_int_equal(blob_encode(text->data, text->len, false, &b), 0);
+	buf_unref(text);
+	buf_unref(packed);
+	return b;
+}
+
+static bool
+says_the_same(const struct manifest *a, const struct manifest *b)
+{
+	bool same = a->type == b->type && streq(a->id, b->id) &&
+	    a->time == b->time && a->n_files == b->n_files;
+
+	for (size_t i = 0; same && i < a->n_files; i++)
+		same = streq(a->files[i].name, b->files[i].name) &&
+		    a->files[i].crypt == b->files[i].crypt &&
+		    a->files[i].size == b->files[i].size &&
+		    digest_eq(&a->files[i].csum, &b->files[i].csum);
+	return same;
+}
+
+/* By its CRC; where that is made right again, by the signature, unless it is
+ * of no account or takes the signature away. */
+static void
+every_flipped_bit_of_a_manifest(void **state)
+{
+	struct buf *b = written(scrypt), *plain;
+	struct manifest *m, *good;
+	size_t n_signed = 0;
+	const char *why;
+	int r;
+
+	(void)state;
+	assert_int_equal(manifest_parse(b->data, b->len, &good, &why), 0);
+	assert_int_equal(manifest_verify(good, scrypt), 0);
+	for (size_t bit = 0; bit < 8 * b->len; bit++) {
+		b->data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		assert_int_equal(manifest_parse(b->data, b->len, &m, &why),
+		    -EBADMSG);
+		if (bit < 12 * 8) {
+			b->data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+			continue;
+		}
+		assert_int_equal(blob_encode(b->data + 12, b->len - 12, false,
+		    &plain), 0);
+		b->data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		if (manifest_parse(plain->data, plain->len, &m, &why) == 0) {
+			r = manifest_verify(m, scrypt);
+			assert_true(r == 0 || r == 1 || r == -EBADMSG ||
+			    r == -EKEYREJECTED);
+			if (r == 0)
+				assert_true(says_the_same(m, good));
+			if (r == 1)
+				assert_null(m->signature);
+			n_signed += r == -EBADMSG;
+			manifest_unref(m);
+		}
+		buf_unref(plain);
+	}
+	/* Those that the signature alone has found. */
+	assert_true(n_signed > 200);
+	manifest_unref(good);
+	buf_unref(b);
+}
+
 static void
 the_ring_finds_the_key(void **state)
 {
@@ -463,6 +547,7 @@ main(void)
 	    cmocka_unit_test(no_two_are_alike),
 	    cmocka_unit_test(signatures),
 	    cmocka_unit_test(signature_of_the_format),
+	    cmocka_unit_test(every_flipped_bit_of_a_manifest),
 	    cmocka_unit_test(the_ring_finds_the_key),
 	};
 
