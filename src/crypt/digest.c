@@ -2,6 +2,7 @@
 #include "crypt/digest.h"
 
 #include <errno.h>
+#include <gcrypt.h>
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
 #include <stdlib.h>
@@ -9,9 +10,11 @@
 
 #include "base/log.h"
 #include "base/num.h"
+#include "crypt/gcrypt_init.h"
 
+/* GnuTLS would free what it has not hashed yet as it is. */
 struct digest_ctx {
-	gnutls_hash_hd_t h;
+	gcry_md_hd_t h;
 };
 
 /*
@@ -64,13 +67,20 @@ digest_parse(const char *text, struct digest *ret)
 int
 digest_begin(struct digest_ctx **ret)
 {
-	struct digest_ctx *c = malloc(sizeof(*c));
+	struct digest_ctx *c;
+	gcry_error_t e;
+	int r;
 
+	r = gcrypt_init();
+	if (r < 0)
+		return r;
+	c = malloc(sizeof(*c));
 	if (c == NULL)
 		return -ENOMEM;
-	if (gnutls_hash_init(&c->h, GNUTLS_DIG_SHA256) < 0) {
+	e = gcry_md_open(&c->h, GCRY_MD_SHA256, GCRY_MD_FLAG_SECURE);
+	if (e != 0) {
 		free(c);
-		return -ENOMEM;
+		return gcry_err_code(e) == GPG_ERR_ENOMEM ? -ENOMEM : -ENOSYS;
 	}
 	*ret = c;
 	return 0;
@@ -79,8 +89,7 @@ digest_begin(struct digest_ctx **ret)
 void
 digest_add(struct digest_ctx *c, const void *p, size_t len)
 {
-	if (len > 0)
-		must(gnutls_hash(c->h, p, len), "sha256");
+	gcry_md_write(c->h, p, len);
 }
 
 struct digest
@@ -88,7 +97,8 @@ digest_end(struct digest_ctx *c)
 {
 	struct digest d;
 
-	gnutls_hash_deinit(c->h, d.b);
+	memcpy(d.b, gcry_md_read(c->h, GCRY_MD_SHA256), DIGEST_LEN);
+	gcry_md_close(c->h);
 	free(c);
 	return d;
 }

@@ -23,7 +23,8 @@ const char *digest_hex(const struct digest *d, char buf[DIGEST_HEX_LEN + 1]);
 /** digest_parse(text, ret): 64 lower-case hex digits; 0 or -EINVAL. */
 int digest_parse(const char *text, struct digest *ret);
 
-/* Incremental SHA-256; digest_end frees. */
+/* Incremental SHA-256; digest_end frees.  What is added may have a key in it: of
+ * that nothing stays behind, and meanwhile it is in locked memory. */
 struct digest_ctx;
 int digest_begin(struct digest_ctx **ret);
 void digest_add(struct digest_ctx *c, const void *p, size_t len);
