@@ -32,10 +32,11 @@ changes_json(const struct change_list *l)
 	json_t *j = json_array();
 
 	for (size_t i = 0; i < l->n; i++)
-		json_array_append_new(j, json_pack("{s:s,s:s,s:o}", "what",
-		    repo_change_name(l->v[i].what), "kind",
-		    repo_change_kind_name(l->v[i].kind), "path",
-		    text_json(l->v[i].path)));
+		if (l->v[i].kind != REPO_IGNORED)
+			json_array_append_new(j, json_pack("{s:s,s:s,s:o}",
+			    "what", repo_change_name(l->v[i].what), "kind",
+			    repo_change_kind_name(l->v[i].kind), "path",
+			    text_json(l->v[i].path)));
 	return j;
 }
 
@@ -64,8 +65,6 @@ print_list(const struct changes_report *r)
 	size_t i;
 
 	json_array_foreach(r->list, i, c) {
-		if (streq(text_of(c, "kind"), "ignored"))
-			continue;	/* those are listed below */
 		printf("%s %s ", text_of(c, "what"), text_of(c, "kind"));
 		show_name(stdout, text_of(c, "path"));
 		putchar('\n');

@@ -13,7 +13,8 @@ struct tree;
  * daemon and who asks it, too.
  */
 
-/** changes_json(l): an array of what, kind and path; NULL: no memory. */
+/** changes_json(l): an array of what, kind and path, without ignored objects;
+ * NULL: no memory. */
 json_t *changes_json(const struct change_list *l);
 /** changes_ignored_json(t): keys of objects that are none of the format's. */
 json_t *changes_ignored_json(const struct tree *t);
