@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from conftest import write_credentials
 from pbs3fs_test import fixtures, pbsgen
 from pbs3fs_test.mount import Mount, run, wait_for
 from pbs3fs_test.paths import DATA, PBS3FS
@@ -220,6 +221,26 @@ def test_bucket(new_bucket, fx, tmp):
     status, j = verify(b.store, "--since=1h", *opts)
     assert status == 3
     assert set(states(j).values()) == {"skipped", "missing"}
+
+
+def test_read_only_key(new_bucket, stores, tmp):
+    """Enough to verify, and to be told that nothing is recorded."""
+    b = new_bucket(fixtures.store_objects(stores("chunk-vm-missing"), "store"))
+    b.gateway.client().put_bucket_policy(Bucket=b.name, Policy=json.dumps({
+        "Version": "2012-10-17", "Statement": [{
+            "Resource": [f"arn:aws:s3:::{b.name}", f"arn:aws:s3:::{b.name}/*"],
+            "Effect": "Allow",
+            "Principal": {"AWS": ["arn:aws:iam:::user/other"]},
+            "Action": ["s3:ListBucket", "s3:GetObject"]}]}))
+    b.credentials = write_credentials(f"{tmp}/key", *b.gateway.keys_2)
+    opts = [f"--state={tmp}/state", f"--cache={tmp}/cache", *options(b)]
+    p = run("verify", b.store, "--json", *opts, check=False)
+    assert p.returncode == 3 and "will not be recorded" in p.stderr
+    j = json.loads(p.stdout)
+    assert states(j) == {ONE: "ok", TWO: "ok", VM: "missing"}
+    assert j["recorded"] == j["unrecorded"] == 0
+    p = run("verify", b.store, "--quarantine", *opts, check=False)
+    assert p.returncode == 5, p.stderr
 
 
 def test_failing_store(stores, tmp):
