@@ -19,9 +19,12 @@
 #define MEMORY_DEFAULT (256 * MIB)
 #define TIMEOUT_DEFAULT_MS 60000
 #define PROGRESS_MS 200
-/* Of one round, which ends when its last chunk has been looked at. */
+/* Bytes of indices in one round, which ends when its last chunk has been looked
+ * at.  Where chunks are read that should not take too long, as nothing of it is
+ * recorded before: 100 GiB in chunks of the usual size. */
 #define ROUND_SNAPS 64
 #define ROUND_BYTES (64 * MIB)
+#define ROUND_BYTES_READ MIB
 #define SHARE_ALL 1000000u
 
 const char *
@@ -141,12 +144,13 @@ index_bytes(const struct tree_snap *s)
 size_t
 verify_round(const struct verify *v, size_t i, size_t end)
 {
-	uint64_t bytes = 0;
+	uint64_t bytes = 0, max = v->o->level >= VERIFY_SAMPLE ?
+	    ROUND_BYTES_READ : ROUND_BYTES;
 	size_t n = 0;
 
 	while (i + n < end && n < ROUND_SNAPS) {
 		bytes += index_bytes(v->ones[i + n].s);
-		if (n > 0 && bytes > ROUND_BYTES)
+		if (n > 0 && bytes > max)
 			break;
 		n++;
 	}

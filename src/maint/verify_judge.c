@@ -50,11 +50,12 @@ is_gone(struct verify_one *one)
 	char key[KEY_MAX + 1];
 	int err;
 
-	if (one->vanished)
-		return true;
+	if (one->vanished || one->present)
+		return one->vanished;
 	if (one->objs[0].f == NULL || tree_file_key(one->objs[0].f, key) < 0)
 		return false;
 	one->vanished = verify_exists(one->v, key, &err) == VERDICT_MISSING;
+	one->present = !one->vanished;
 	return one->vanished;
 }
 

@@ -129,7 +129,8 @@ struct verify_one {
 	struct manifest *m;		/* shared; NULL: not loaded */
 	struct verify_obj *objs;	/* owned; first the manifest */
 	size_t n_objs;
-	bool wanted, loaded, told, skipped, vanished, recorded;
+	bool wanted, loaded, told, skipped, recorded;
+	bool vanished, present;		/* once something of it is missing */
 	int err;			/* of ours: -ENOMEM */
 	enum verdict verdict;		/* the worst */
 	uint64_t unknown, more_findings, more_paths;

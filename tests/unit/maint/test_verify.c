@@ -612,6 +612,28 @@ a_snapshot_forgotten_under_way_lacks_nothing(void **state)
 	rig_close(&g);
 }
 
+/* Whether a snapshot that lacks much is still there is asked once. */
+static void
+many_missing_chunks_cost_little(void **state)
+{
+	char key[KEY_MAX + 1];
+	struct rig g;
+
+	(void)state;
+	rig_open(&g, two_snaps(), NULL);
+	g.o.no_record = true;
+	for (unsigned i = 0; i < N; i++) {
+		chunk_key(i, key);
+		rig_remove(g.s, key);
+	}
+	g.s->stats = 0;
+	rig_run(&g, VERIFY_FULL);
+	assert_int_equal(g.res.missing, N);
+	assert_int_equal(g.res.failed, 2);
+	assert_int_equal(g.s->stats, 2);
+	rig_close(&g);
+}
+
 static void
 what_a_cache_has_is_not_recorded_as_good(void **state)
 {
@@ -718,6 +740,7 @@ main(void)
 	    cmocka_unit_test(a_good_chunk_is_never_quarantined),
 	    cmocka_unit_test(a_snapshot_forgotten_meanwhile_lacks_nothing),
 	    cmocka_unit_test(a_snapshot_forgotten_under_way_lacks_nothing),
+	    cmocka_unit_test(many_missing_chunks_cost_little),
 	    cmocka_unit_test(what_a_cache_has_is_not_recorded_as_good),
 	    cmocka_unit_test(it_can_be_stopped),
 	    cmocka_unit_test(an_outage_ends_it),
