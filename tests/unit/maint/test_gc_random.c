@@ -86,12 +86,14 @@ struct tally {
 struct run {
 	struct mortal m;
 	struct tally *tally;
-	pthread_mutex_t lock;	/* guards active, err of items */
+	pthread_mutex_t lock;	/* guards active and err of items, tally,
+				 * collecting, collector */
 	struct writer writers[WRITERS];
 	struct snap snaps[SNAPS];
 	unsigned n_snaps, files;
 	bool drafts;		/* of this run */
 	bool collecting;
+	pthread_t collector;	/* then */
 	bool careless;		/* collects what is marked, too */
 	int64_t clock;
 	int (*condemn)(struct agent *a, const struct digest *d, size_t n,
@@ -336,6 +338,31 @@ condemn_all(struct agent *a, const struct digest *d, size_t n, bool *spared)
 	return r;
 }
 
+/* Whether one may begin. */
+static bool
+begin_collecting(struct run *r)
+{
+	LOCK(&r->lock);
+
+	if (r->collecting)
+		return false;
+	r->collecting = true;
+	r->collector = pthread_self();
+	return true;
+}
+
+static void
+end_collecting(struct run *r, int err, const struct gc_result *res)
+{
+	LOCK(&r->lock);
+
+	r->collecting = false;
+	r->tally->collections++;
+	r->tally->stopped += err < 0;
+	r->tally->removed += res->removed;
+	r->tally->spared += res->spared;
+}
+
 static void
 collect(struct run *r, int64_t cutoff)
 {
@@ -345,7 +372,10 @@ collect(struct run *r, int64_t cutoff)
 	const struct agent_ops *ops = r->m.agent->ops;
 	char *state = r->m.agent->state;
 	struct gc_result res;
+	int e;
 
+	if (!begin_collecting(r))
+		return;
 	if (r->careless) {
 		r->condemn = ops->gc_condemn;
 		careless.gc_condemn = condemn_all;
@@ -354,14 +384,12 @@ collect(struct run *r, int64_t cutoff)
 		o.state = state;
 		o.identity = MORTAL_IDENTITY;
 	}
-	r->collecting = true;
-	r->tally->stopped += gc_run(&o, &res) < 0;
-	r->tally->collections++;
-	r->tally->removed += res.removed;
-	r->tally->spared += res.spared;
-	r->collecting = false;
-	r->m.agent->ops = ops;
-	r->m.agent->state = state;
+	e = gc_run(&o, &res);
+	if (r->careless) {
+		r->m.agent->ops = ops;
+		r->m.agent->state = state;
+	}
+	end_collecting(r, e, &res);
 }
 
 static void
@@ -369,9 +397,7 @@ collect_step(struct run *r)
 {
 	static const int64_t cutoffs[] = {0, 0, 3600, 24 * 3600};
 
-	if (!r->collecting)
-		collect(r, cutoffs[chance_below(luck(r),
-		    ARRAY_SIZE(cutoffs))]);
+	collect(r, cutoffs[chance_below(luck(r), ARRAY_SIZE(cutoffs))]);
 }
 
 /* Pieces in the files of an open snapshot; with fsync they are in the store,
@@ -435,13 +461,20 @@ static void
 between(struct mortal *m, const char *const *doomed, size_t n)
 {
 	struct run *r = m->arg;
+	bool collecting, by_us;
 
+	{
+		LOCK(&r->lock);
+		collecting = r->collecting;
+		by_us = collecting &&
+		    pthread_equal(r->collector, pthread_self());
+	}
 	/* A request of a draft or of publishing: what is allowed in between is
 	 * a collection, which waits for nobody of us. */
-	if (!r->collecting) {
+	if (!collecting)
 		collect_step(r);
+	if (!by_us)
 		return;
-	}
 	for (unsigned i = chance_below(luck(r), 6); i > 0; i--)
 		any_step(r, doomed, n);
 }
