@@ -20,6 +20,7 @@
 #include "cmd/master.h"
 #include "cmd/option.h"
 #include "cmd/pbs_conf.h"
+#include "cmd/state_dir.h"
 #include "pbs/keyring.h"
 #include "repo/claim.h"
 #include "repo/repo.h"
@@ -355,19 +356,23 @@ stack_identity(const struct stack *s, char **ret)
 int
 stack_claim(struct stack *s)
 {
-	_cleanup_free_ char *identity = NULL;
+	_cleanup_free_ char *identity = NULL, *state = NULL;
 	struct claim_opts co = {
 	    .name = s->t.name,
 	    .takeover = s->o->takeover,
+	    .has_open = state_dir_has_open,
 	};
 	int r;
 
 	r = stack_identity(s, &identity);
+	if (r == 0)
+		r = state_dir_drafts(s, &state);
 	if (r < 0) {
 		log_err("%s: %s", s->t.name, exits_why(r));
 		return r;
 	}
 	co.identity = identity;
+	co.state = state;
 	if (!s->t.is_s3)
 		co.base = identity;
 	return claim_take(s->repo != NULL ? repo_store(s->repo) : s->store,

@@ -14,6 +14,24 @@
 #include "cmd/option.h"
 #include "cmd/stack.h"
 #include "crypt/digest.h"
+#include "draft/scan.h"
+
+/* The store remembers it, so it must mean the same from anywhere. */
+static int
+add_absolute(const char *path, struct str *out)
+{
+	_cleanup_free_ char *here = path[0] == '/' ? NULL : getcwd(NULL, 0);
+
+	if (path[0] != '/') {
+		if (here == NULL)
+			return -errno;
+		str_addf(out, "%s/", here);
+	}
+	str_add(out, path);
+	while (out->len > 1 && out->s[out->len - 1] == '/')
+		out->s[--out->len] = '\0';
+	return str_error(out);
+}
 
 /* 1 if there is none. */
 static int
@@ -22,8 +40,8 @@ find_base(const struct options *o, struct str *out)
 	const char *base = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
 
 	if (o->state != NULL)
-		str_add(out, o->state);
-	else if (geteuid() == 0)
+		return add_absolute(o->state, out);
+	if (geteuid() == 0)
 		str_add(out, PBS3FS_LOCALSTATEDIR "/lib/pbs3fs");
 	else if (base != NULL && base[0] == '/')
 		str_addf(out, "%s/pbs3fs", base);
@@ -108,6 +126,43 @@ state_dir_look(const struct stack *s, char **ret)
 		return r > 0 ? -ENOENT : r;
 	*ret = str_take(&dir);
 	return *ret == NULL ? -ENOMEM : 0;
+}
+
+int
+state_dir_drafts(const struct stack *s, char **ret)
+{
+	_cleanup_(str_fini) struct str dir = {0};
+	int r;
+
+	*ret = NULL;
+	r = find_base(s->o, &dir);
+	if (r == 1)
+		return 0;
+	if (r == 0)
+		r = add_store(s, &dir);
+	str_add(&dir, "/" STATE_DIR_DRAFTS);
+	if (r < 0)
+		return r;
+	*ret = str_take(&dir);
+	return *ret == NULL ? -ENOMEM : 0;
+}
+
+static int
+find_changed(void *arg, const struct group_name *g, int64_t time,
+    bool changed)
+{
+	(void)arg;
+	(void)g;
+	(void)time;
+	return changed ? 1 : 0;
+}
+
+int
+state_dir_has_open(const char *state, const char *identity)
+{
+	const struct draft_scan fns = {.base = find_changed};
+
+	return draft_scan(state, identity, &fns);
 }
 
 int

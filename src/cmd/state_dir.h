@@ -19,6 +19,11 @@ struct stack;
 int state_dir_prepare(const struct stack *s, char **ret);
 /** state_dir_look(s, ret): the same, but nothing is made or said: -ENOENT. */
 int state_dir_look(const struct stack *s, char **ret);
+/** state_dir_drafts(s, ret): where open snapshots of the store are or would be,
+ * whether or not there is such a directory; NULL: there is no place. */
+int state_dir_drafts(const struct stack *s, char **ret);
+/** state_dir_has_open(state, identity): for claim_opts. */
+int state_dir_has_open(const char *state, const char *identity);
 /** state_dir_path(dir, name, ret): of what is in it: malloc'ed. */
 int state_dir_path(const char *dir, const char *name, char **ret);
 

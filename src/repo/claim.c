@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,6 +16,7 @@
 #include "base/str.h"
 #include "repo/claim_lock.h"
 #include "repo/claim_marker.h"
+#include "repo/claim_state.h"
 
 #define OWN_DIR ".pbs3fs"
 #define OWN_LOCK "lock"
@@ -22,7 +24,8 @@
 
 struct claim {
 	char *name;		/* owned */
-	char *generation;	/* owned */
+	char *marker;		/* owned: of which life our marker is */
+	char *generation;	/* owned: that, and the state directory's */
 	struct store *store;	/* borrowed; NULL: a directory */
 	int run_fd;		/* owned: the lock of this host */
 	int own_fd;		/* owned: that of the directory, or -1 */
@@ -101,6 +104,28 @@ failed(const char *base, const char *path, int err)
 	return err;
 }
 
+/* Which state directory it is from now on. */
+static int
+tell_state(struct claim *c, struct store *s, int dir,
+    const struct claim_opts *o)
+{
+	struct str text = {0};
+	uint64_t number = 0;
+	int r;
+
+	str_add(&text, c->marker);
+	if (o->state != NULL) {
+		r = claim_state_take(s, dir, o, &number);
+		if (r < 0) {
+			str_fini(&text);
+			return r;
+		}
+		str_addf(&text, "-%ju", (uintmax_t)number);
+	}
+	c->generation = str_take(&text);
+	return c->generation == NULL ? -ENOMEM : 0;
+}
+
 static int
 claim_base(struct claim *c, const struct claim_opts *o)
 {
@@ -126,8 +151,11 @@ claim_base(struct claim *c, const struct claim_opts *o)
 	c->pbs_fd = open_lock(base, PBS_LOCK, &st);
 	if (c->pbs_fd < 0)
 		return failed(o->base, PBS_LOCK, c->pbs_fd);
-	c->generation = strdup("dir");
-	return c->generation == NULL ? -ENOMEM : 0;
+	c->marker = strdup("dir");
+	if (c->marker == NULL)
+		return -ENOMEM;
+	r = tell_state(c, NULL, dir, o);
+	return r < 0 && r != -EBUSY ? failed(o->base, OWN_DIR "/state", r) : r;
 }
 
 /* The lock of this host alone; the rest is what the store has. */
@@ -170,7 +198,9 @@ claim_take(struct store *s, const struct claim_opts *o, struct claim **ret)
 	if (o->base != NULL)
 		r = claim_base(c, o);
 	else
-		r = claim_marker_take(s, o->name, o->takeover, &c->generation);
+		r = claim_marker_take(s, o->name, o->takeover, &c->marker);
+	if (r == 0 && o->base == NULL)
+		r = tell_state(c, s, -1, o);
 	if (r < 0) {
 		claim_free(c);
 		return r;
@@ -189,7 +219,7 @@ claim_check(struct claim *c)
 	if (c->store == NULL)
 		return 0;
 	r = claim_marker_take(c->store, c->name, false, &now);
-	if (r < 0 || streq(now, c->generation))
+	if (r < 0 || streq(now, c->marker))
 		return r;
 	log_err("%s: somebody else has had it since it was mounted\n"
 		"hint: mount it again", c->name);
@@ -316,6 +346,7 @@ claim_free(struct claim *c)
 	if (c->run_fd >= 0)
 		close(c->run_fd);
 	pthread_mutex_destroy(&c->lock);
+	free(c->marker);
 	free(c->generation);
 	free(c->name);
 	free(c);

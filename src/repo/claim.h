@@ -28,6 +28,9 @@ struct claim_opts {
 	/* Where the open snapshots of this store are, on this host; NULL: it
 	 * has none. */
 	const char *state;
+	/* Whether such a directory has some that were changed: 1, 0; -errno:
+	 * that cannot be known, with a message.  NULL: none has. */
+	int (*has_open)(const char *state, const char *identity);
 	bool takeover;
 };
 
@@ -49,7 +52,8 @@ int claim_take(struct store *s, const struct claim_opts *o, struct claim **ret);
  * no other host has taken the bucket over since: -EUSERS, with a message. */
 int claim_check(struct claim *c);
 /** claim_generation(c): a text that changes when the bucket had another owner
- * in between; "dir" for a directory. */
+ * in between, or either another state directory; "dir" for a directory without
+ * one. */
 const char *claim_generation(const struct claim *c);
 /** claim_hold(c), claim_drop(c): counted; while anybody holds, the directory's
  * ".lock" is locked shared.  -EAGAIN if garbage collection has it.  For a

@@ -346,6 +346,140 @@ a_directory_is_locked_against_collection(void **state)
 	store_free(s);
 }
 
+/*
+ * The state directory that the store names.
+ */
+static const char *open_in;	/* of which there are changes */
+static int open_error;
+
+static int
+has_open(const char *state, const char *identity)
+{
+	assert_string_equal(identity, "s3://b/d");
+	if (open_error != 0)
+		return open_error;
+	return open_in != NULL && streq(state, open_in) ? 1 : 0;
+}
+
+/* Both kinds of stores: what a claim with that directory says. */
+static int
+claim_with(struct store *s, const char *base, const char *state, bool takeover,
+    char gen[128])
+{
+	struct claim_opts o = opts();
+	struct claim *c;
+	int r;
+
+	o.base = base;
+	o.state = state;
+	o.has_open = has_open;
+	o.takeover = takeover;
+	r = claim_take(s, &o, &c);
+	if (r < 0)
+		return r;
+	snprintf(gen, 128, "%s", claim_generation(c));
+	/* Of a marker that is still ours. */
+	assert_int_equal(claim_check(c), 0);
+	claim_free(c);
+	return 0;
+}
+
+static void
+put_state(struct store *s, const char *base, const char *text)
+{
+	char path[256];
+	FILE *f;
+
+	if (base == NULL) {
+		assert_int_equal(store_put(s->below, ".pbs3fs/state", text,
+		    strlen(text), NULL, NULL), 0);
+		return;
+	}
+	snprintf(path, sizeof(path), "%s/.pbs3fs/state", base);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+static void
+check_state(struct store *s, const char *base)
+{
+	static const char *const odd[] = {"", "{}", "[]", "{\"host\":1}",
+	    "{\"host\":\"a\",\"state\":\"relative\",\"number\":1}",
+	    "{\"host\":\"a\",\"state\":\"/x\",\"number\":0}",
+	    "{\"host\":\"other\",\"state\":\"/x\",\"number\":7}"};
+	char one[128], two[128], again[128], path[192], other[192];
+
+	open_in = NULL;
+	open_error = 0;
+	assert_int_equal(claim_with(s, base, "/a/drafts", false, one), 0);
+	assert_int_equal(claim_with(s, base, "/a/drafts", false, again), 0);
+	assert_string_equal(one, again);
+	/* Another one: what the first knows may not be so any more. */
+	assert_int_equal(claim_with(s, base, "/b/drafts", false, two), 0);
+	assert_string_not_equal(one, two);
+	assert_int_equal(claim_with(s, base, "/a/drafts", false, again), 0);
+	assert_string_not_equal(one, again);
+	assert_string_not_equal(two, again);
+	/* Who needs what is in it keeps others out. */
+	open_in = "/a/drafts";
+	assert_int_equal(claim_with(s, base, "/b/drafts", false, two), -EBUSY);
+	assert_int_equal(claim_with(s, base, "/a/drafts", false, one), 0);
+	assert_string_equal(one, again);
+	assert_int_equal(claim_with(s, base, "/b/drafts", true, two), 0);
+	open_in = "/b/drafts";
+	assert_int_equal(claim_with(s, base, "/a/drafts", false, one), -EBUSY);
+	open_error = -EACCES;
+	assert_int_equal(claim_with(s, base, "/a/drafts", false, one), -EBUSY);
+	open_in = NULL;
+	open_error = 0;
+	/* The same one by another name, and what says nothing. */
+	snprintf(path, sizeof(path), "%s/state", dir);
+	snprintf(other, sizeof(other), "%s/./state", dir);
+	assert_int_equal(mkdir(path, 0700), 0);
+	assert_int_equal(claim_with(s, base, path, false, one), 0);
+	open_in = path;
+	assert_int_equal(claim_with(s, base, other, false, two), 0);
+	assert_string_equal(one, two);
+	assert_int_equal(rmdir(path), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(odd); i++) {
+		put_state(s, base, odd[i]);
+		assert_int_equal(claim_with(s, base, "/a/drafts", false, two),
+		    0);
+		assert_string_not_equal(one, two);
+	}
+}
+
+static void
+the_state_directory_is_named(void **state)
+{
+	struct store *s = bucket();
+	char base[192], gen[128];
+
+	(void)state;
+	check_state(s, NULL);
+	/* Nothing more than one look. */
+	store_free(s);
+	s = bucket();
+	assert_int_equal(claim_with(s, NULL, "/a/drafts", false, gen), 0);
+	{
+		uint64_t gets = requests(s, STORE_GET);
+		uint64_t puts = requests(s, STORE_PUT);
+
+		assert_int_equal(puts, 2);
+		assert_int_equal(claim_with(s, NULL, "/a/drafts", false, gen),
+		    0);
+		assert_int_equal(requests(s, STORE_GET), gets + 3);
+		assert_int_equal(requests(s, STORE_PUT), puts);
+		assert_int_equal(requests(s, STORE_LIST), 0);
+	}
+	store_free(s);
+	s = directory(base);
+	check_state(s, base);
+	store_free(s);
+}
+
 static void
 a_collection_has_the_directory_alone(void **state)
 {
@@ -562,6 +696,7 @@ main(void)
 	    TEST(hosts_are_the_same_by_short_name),
 	    TEST(one_writes_at_a_time),
 	    TEST(a_directory_is_locked_against_collection),
+	    TEST(the_state_directory_is_named),
 	    TEST(a_collection_has_the_directory_alone),
 	    TEST(collection_is_waited_for),
 	    TEST(links_in_the_way_are_not_followed),

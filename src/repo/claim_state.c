@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "repo/claim_state.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "base/num.h"
+#include "base/str.h"
+#include "repo/claim_marker.h"
+#include "store/store.h"
+
+#define KEY ".pbs3fs/state"
+#define FILE_NAME "state"
+#define TEXT_MAX 16384
+#define TIMEOUT_MS 60000
+#define HOST_MAX 255
+
+void
+claim_state_fini(struct claim_state *s)
+{
+	free(s->host);
+	free(s->path);
+	memset(s, 0, sizeof(*s));
+}
+
+/* A path may hold any byte; those that are not text are refused. */
+int
+claim_state_parse(const void *p, size_t len, struct claim_state *ret)
+{
+	json_auto_t *j = json_loadb(p, len, JSON_REJECT_DUPLICATES, NULL);
+	const char *host, *path;
+	json_int_t number;
+
+	memset(ret, 0, sizeof(*ret));
+	host = json_string_value(json_object_get(j, "host"));
+	path = json_string_value(json_object_get(j, "state"));
+	number = json_integer_value(json_object_get(j, "number"));
+	if (host == NULL || strlen(host) == 0 || strlen(host) > HOST_MAX ||
+	    path == NULL || path[0] != '/' || number <= 0)
+		return -EBADMSG;
+	ret->host = strdup(host);
+	ret->path = strdup(path);
+	ret->number = (uint64_t)number;
+	if (ret->host != NULL && ret->path != NULL)
+		return 0;
+	claim_state_fini(ret);
+	return -ENOMEM;
+}
+
+static int
+read_text(struct store *s, int dir, struct buf **ret)
+{
+	const struct store_get how = {
+	    .max = TEXT_MAX,
+	    .flags = STORE_FRESH,
+	    .deadline = deadline_in(TIMEOUT_MS),
+	};
+	int r;
+
+	r = dir >= 0 ? io_read_file(dir, FILE_NAME, TEXT_MAX, ret) :
+	    store_get(s, KEY, &how, ret, NULL);
+	return r == -ENOENT || r == -EFBIG ? 1 : r;
+}
+
+/* What cannot be understood says nothing. */
+static int
+read_state(struct store *s, int dir, struct claim_state *ret)
+{
+	_cleanup_(buf_unrefp) struct buf *b = NULL;
+	int r;
+
+	memset(ret, 0, sizeof(*ret));
+	r = read_text(s, dir, &b);
+	if (r == 0)
+		r = claim_state_parse(b->data, b->len, ret);
+	return r > 0 || r == -EBADMSG ? 0 : r;
+}
+
+static int
+write_state(struct store *s, int dir, const char *host, const char *path,
+    uint64_t number)
+{
+	const struct store_put how = {.deadline = deadline_in(TIMEOUT_MS)};
+	json_auto_t *j = json_pack("{s:s,s:s,s:I}", "host", host, "state",
+	    path, "number", (json_int_t)number);
+	_cleanup_free_ char *text = j == NULL ? NULL :
+	    json_dumps(j, JSON_COMPACT);
+	struct iovec iov = {.iov_base = text};
+	int r;
+
+	if (text == NULL)
+		return -ENOMEM;
+	iov.iov_len = strlen(text);
+	if (dir >= 0)
+		return io_replace(dir, FILE_NAME, &iov, 1, 0644, IO_SYNC);
+	r = store_put(s, KEY, text, iov.iov_len, &how, NULL);
+	return r > 0 ? 0 : r;
+}
+
+/* Whether what is written there would be lost. */
+static int
+check_other(const struct claim_state *old, const struct claim_opts *o)
+{
+	int r;
+
+	if (o->has_open == NULL)
+		return 0;
+	r = o->has_open(old->path, o->identity);
+	if (r == 0)
+		return 0;
+	if (o->takeover) {
+		log_warn("%s: what was written to it and is still in %s is "
+		    "given up", o->name, old->path);
+		return 0;
+	}
+	log_err("%s: what was written to it and is in no snapshot yet %s "
+		"%s\nhint: -o state=DIR as it was then; --takeover if that is "
+		"to be given up", o->name,
+	    r > 0 ? "is in" : "may be in", old->path);
+	return -EBUSY;
+}
+
+static int
+own_host(char out[HOST_MAX + 1])
+{
+	if (gethostname(out, HOST_MAX) < 0)
+		return -errno;
+	out[HOST_MAX] = '\0';
+	return 0;
+}
+
+static int
+replace(struct store *s, int dir, const struct claim_opts *o,
+    const struct claim_state *old, const char *host, uint64_t *ret_number)
+{
+	uint64_t number = (uint64_t)MAX(clock_real_s(), 1);
+	int r = 0;
+
+	/* Of another host's nothing can be known here; whether that may write
+	 * is for the marker to say. */
+	if (old->host != NULL && claim_marker_same_host(old->host, host))
+		r = check_other(old, o);
+	if (r < 0)
+		return r;
+	*ret_number = MAX(number, old->number + 1);
+	return write_state(s, dir, host, o->state, *ret_number);
+}
+
+/* By whatever name, also if it is not there yet. */
+static bool
+is_same_dir(const char *a, const char *b)
+{
+	struct stat sa, sb;
+
+	if (streq(a, b))
+		return true;
+	return stat(a, &sa) == 0 && stat(b, &sb) == 0 &&
+	    sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
+}
+
+int
+claim_state_take(struct store *s, int dir, const struct claim_opts *o,
+    uint64_t *ret_number)
+{
+	char host[HOST_MAX + 1];
+	struct claim_state old;
+	int r;
+
+	r = own_host(host);
+	if (r == 0)
+		r = read_state(s, dir, &old);
+	if (r < 0)
+		return r;
+	if (old.host != NULL && claim_marker_same_host(old.host, host) &&
+	    is_same_dir(old.path, o->state))
+		*ret_number = old.number;
+	else
+		r = replace(s, dir, o, &old, host, ret_number);
+	claim_state_fini(&old);
+	return r;
+}
