@@ -99,13 +99,13 @@ class Bucket:
         return store
 
 
-def through_mount(place, work, write):
+def through_mount(place, work, write, *opts):
     """write(current) in a new store, then published."""
     local = os.path.join(work, "site")
     shutil.rmtree(local, ignore_errors=True)
     os.mkdir(local)
     site = writing.Site(place.store(), local, place.options)
-    m = site.mount()
+    m = site.mount(*opts)
     try:
         current = writing.begin(m, GROUP)
         cpu = daemon_cpu(m)
@@ -182,6 +182,24 @@ def tree(place, work, runs):
                 "cp", "-a", top, current + "/root")), theirs)
 
 
+def encrypted(place, work, path, runs):
+    """With a key, beside the same without."""
+    key = os.path.join(work, "write-key.json")
+    run("key", "create", "-q", "--kdf=none", key)
+
+    def once(*opts):
+        return through_mount(place, work, lambda current: command(
+            "dd", f"if={path}", f"of={current}/disk.img", "bs=1M",
+            "status=none"), *opts)[0]
+
+    pairs = [(once(f"keyfile={key}", "crypt=encrypt"), once())
+             for _ in range(runs)]
+    wall = statistics.median(b.wall / o.wall for o, b in pairs)
+    cpu = statistics.median(b.cpu / o.cpu for o, b in pairs)
+    print(f"{'encrypted disk.img, ' + place.name:34} beside plain: ratio "
+          f"{wall:.2f}   of CPU time {cpu:.2f}", flush=True)
+
+
 def measure(work, gateway, options, chunks, runs):
     """chunks: what an image consists of."""
     path = os.path.join(work, "image")
@@ -192,4 +210,5 @@ def measure(work, gateway, options, chunks, runs):
         one_file(place, work, path, "fixed", "disk.img", runs)
         one_file(place, work, path, "dynamic", "stream", runs)
         tree(place, work, runs)
+        encrypted(place, work, path, runs)
     os.unlink(path)
