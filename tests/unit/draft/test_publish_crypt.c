@@ -502,6 +502,47 @@ test_base_without_key(void **state)
 	rig_end(&g);
 }
 
+/* What the server has, under the same key, is taken over as it is. */
+static void
+golden(enum backup_type type, const char *id, const struct way *w, int archive)
+{
+	struct rig g;
+	char *want;
+	int64_t t;
+
+	rig_fixture(&g, "encrypted", "encrypted/", type, id);
+	set_way(&g, w);
+	g.o.archive = archive;
+	rig_open(&g);
+	fs_text(&g, "new.conf", "new");
+	want = dump_draft(&g);
+	t = publish(&g);
+	check_snap(&g, t, w);
+	check_dump(&g, want, t);
+	/* Metadata and a catalog, at the most. */
+	assert_true(g.gate->chunk_puts <= 2);
+	/* Then under another one. */
+	rig_close(&g);
+	set_way(&g, &(struct way){CRYPT_ENCRYPT, 1});
+	rig_open(&g);
+	fs_text(&g, "new.conf", "newer");
+	free(want);
+	want = dump_draft(&g);
+	t = publish(&g);
+	check_snap(&g, t, &(struct way){CRYPT_ENCRYPT, 1});
+	check_dump(&g, want, t);
+	free(want);
+	rig_end(&g);
+}
+
+static void
+test_golden(void **state)
+{
+	(void)state;
+	golden(BACKUP_VM, "100", &(struct way){CRYPT_ENCRYPT, 0}, 2);
+	golden(BACKUP_CT, "200", &(struct way){CRYPT_ENCRYPT, 2}, 1);
+}
+
 static void
 test_key_blob(void **state)
 {
@@ -567,6 +608,7 @@ main(void)
 		cmocka_unit_test(test_resume_packed),
 		cmocka_unit_test(test_resume_without_key),
 		cmocka_unit_test(test_base_without_key),
+		cmocka_unit_test(test_golden),
 		cmocka_unit_test(test_key_blob),
 		cmocka_unit_test(test_ivs),
 	};
