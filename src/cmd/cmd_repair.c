@@ -246,7 +246,7 @@ print_text(const struct repairing *p, const struct repair_result *r)
 	    r->healed, p->o->dry_run ? "would be healed" : "healed", r->lost,
 	    r->unknown);
 	if (r->objects_healed + r->objects_lost > 0)
-		printf("indices and blobs: %" PRIu64 " healed, %" PRIu64
+		printf("indices and other files: %" PRIu64 " healed, %" PRIu64
 		    " lost\n", r->objects_healed, r->objects_lost);
 	if (r->unproven > 0)
 		log_warn("of %" PRIu64 " encrypted chunks only CRC and length "

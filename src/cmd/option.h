@@ -166,7 +166,8 @@ void options_fini(struct options *o);
 /**
  * options_for_source(o, ret): what is known of the other store of a command that
  * has two, before either is named: the same, but for what was said of the
- * source alone, as "from-NAME".  options_fini it.  0 or -ENOMEM.
+ * source alone, as "from-NAME", and without what two stores cannot share, as
+ * cache.  options_fini it.  0 or -ENOMEM.
  */
 int options_for_source(const struct options *o, struct options *ret);
 /** option_find_source(name, len): of "from-NAME", if it says how a store is

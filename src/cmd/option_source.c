@@ -50,6 +50,14 @@ option_set_source(struct options *o, const struct option_def *d,
 	return option_set(o->source_only, d, value, OPTION_BY_USER, where);
 }
 
+/* A directory for what is kept of a store, and the like: two cannot share it. */
+static bool
+is_of_one_store(const struct option_def *d)
+{
+	return is_of_store(d) && d->type == OPTION_TEXT &&
+	    !(d->flags & (OPTION_INHERIT | OPTION_NO_FILE));
+}
+
 static size_t
 size_of(const struct option_def *d)
 {
@@ -112,8 +120,10 @@ options_for_source(const struct options *o, struct options *ret)
 	if (r < 0)
 		return r;
 	for (size_t i = 0; r == 0 && i < option_count; i++)
-		r = take(ret, s != NULL && s->source[i] == OPTION_BY_USER ?
-		    s : o, i);
+		if (s != NULL && s->source[i] == OPTION_BY_USER)
+			r = take(ret, s, i);
+		else if (!is_of_one_store(&option_table[i]))
+			r = take(ret, o, i);
 	if (r < 0)
 		options_fini(ret);
 	return r;

@@ -77,6 +77,7 @@ look_at(struct repairer *r, const struct tree_snap *s, struct manifest *m,
 	struct repair_snap x = {
 	    .r = r,
 	    .s = s,
+	    .file = ++r->files,
 	    .all = r->o->n_picks > 0 ?
 		pick_has_snap(r->o->picks, r->o->n_picks, s) :
 		r->o->n_chunks == 0 && m->verify_state != NULL &&
@@ -97,12 +98,34 @@ look_at(struct repairer *r, const struct tree_snap *s, struct manifest *m,
 	};
 	int err;
 
-	err = repo_index(r->o->repo, f, 0, &file.index);
+	err = repair_index(r, f, mf, &file.index);
 	if (err < 0)
 		return cannot_read(r, s, f->name, err);
+	if (err == 1)
+		(void)cannot_read(r, s, f->name, -EBADMSG);
 	err = each_run(&e);
 	index_unref(file.index);
 	return err;
+}
+
+/* What the manifest knows and no listing has. */
+static int
+look_for(struct repairer *r, const struct tree_snap *s, struct manifest *m,
+    const struct manifest_file *mf)
+{
+	struct tree_file f = {
+	    .name = mf->name,
+	    .etag = "",
+	    .snap = NULL,
+	    .group = s->group,
+	};
+
+	if (tree_find_file(s, mf->name) != NULL)
+		return 0;
+	if (!is_index(mf->name))
+		return cannot_read(r, s, mf->name, -ENOENT);
+	f.snap = &s->group->snaps[s - s->group->snaps];
+	return look_at(r, s, m, &f);
 }
 
 static int
@@ -121,6 +144,8 @@ repair_snap(struct repairer *r, const struct tree_snap *s)
 	for (size_t i = 0; err == 0 && i < s->n_files; i++)
 		if (is_index(s->files[i].name))
 			err = look_at(r, s, m, &s->files[i]);
+	for (size_t i = 0; err == 0 && i < m->n_files; i++)
+		err = look_for(r, s, m, &m->files[i]);
 	return err;
 }
 

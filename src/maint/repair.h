@@ -21,8 +21,8 @@ struct store;
  *
  * Looked at are, unless something was named: chunks that an index refers to
  * and that a listing does not have; all of snapshots whose last verification
- * failed; and indices and blobs that do not agree with their manifest.  If
- * snapshots or chunks were named: those, each read.
+ * failed; and indices that do not agree with their manifest.  If snapshots or
+ * chunks were named: those, each read.
  *
  * A chunk that is there is read anew, past all caches, and twice before it is
  * called damaged; a good one is never replaced, nor is one of which nobody
@@ -37,8 +37,8 @@ enum repair_event {
 	REPAIR_LOST,		/* no source has it */
 	REPAIR_UNKNOWN,		/* text: why nobody can tell */
 	REPAIR_NOT_USED,	/* named, but no index refers to it */
-	REPAIR_OBJECT_HEALED,	/* key of an index, blob or manifest */
-	REPAIR_OBJECT_LOST,
+	REPAIR_OBJECT_HEALED,	/* key of an index */
+	REPAIR_OBJECT_LOST,	/* path of an index, blob or manifest */
 };
 
 struct repair_source {

@@ -221,7 +221,7 @@ tell(struct repairer *r, const struct tree_snap *s, const struct each_chunk *e,
 }
 
 static int
-remember(struct repairer *r, const struct chunk_want *w,
+remember(struct repairer *r, uint64_t file, const struct chunk_want *w,
     const struct finding *f)
 {
 	struct trouble *t;
@@ -235,6 +235,7 @@ remember(struct repairer *r, const struct chunk_want *w,
 	if (t == NULL)
 		return -ENOMEM;
 	t->node.id = (struct chunk_id){w->digest, w->size, w->key};
+	t->file = file;
 	t->outcome = f->outcome;
 	memcpy(t->text, f->text, sizeof(t->text));
 	chunk_map_add(&r->troubles, &t->node);
@@ -242,9 +243,9 @@ remember(struct repairer *r, const struct chunk_want *w,
 }
 
 static int
-examine(struct repairer *r, const struct tree_snap *s,
-    const struct each_chunk *e)
+examine(const struct repair_snap *x, const struct each_chunk *e)
 {
+	struct repairer *r = x->r;
 	const struct chunk_want *w = &e->want;
 	_cleanup_(buf_unrefp) struct buf *b = NULL;
 	struct finding f = {.outcome = REPAIR_UNKNOWN};
@@ -268,8 +269,8 @@ examine(struct repairer *r, const struct tree_snap *s,
 		return 0;
 	}
 	account(r, &f, err < 0 ? GOOD : was);
-	tell(r, s, e, f.outcome, f.text);
-	return remember(r, w, &f);
+	tell(r, x->s, e, f.outcome, f.text);
+	return remember(r, x->file, w, &f);
 }
 
 static int
@@ -293,19 +294,21 @@ is_asked(struct repairer *r, const struct digest *d)
 	return true;
 }
 
-/* It was in trouble already: another file that needs it. */
+/* It was in trouble already: perhaps another file that needs it. */
 static bool
-is_told(struct repairer *r, const struct tree_snap *s,
-    const struct each_chunk *e)
+is_told(const struct repair_snap *x, const struct each_chunk *e)
 {
+	struct repairer *r = x->r;
 	const struct chunk_want *w = &e->want;
 	const struct chunk_id id = {w->digest, w->size, w->key};
-	const struct trouble *t;
+	struct trouble *t;
 	LOCK(&r->lock);
 
-	t = (const struct trouble *)chunk_map_find(&r->troubles, &id);
-	if (t != NULL)
-		tell(r, s, e, t->outcome, t->text);
+	t = (struct trouble *)chunk_map_find(&r->troubles, &id);
+	if (t != NULL && t->file != x->file) {
+		t->file = x->file;
+		tell(r, x->s, e, t->outcome, t->text);
+	}
 	return t != NULL;
 }
 
@@ -322,7 +325,7 @@ repair_chunk(void *arg, const struct each_chunk *e)
 		LOCK(&r->lock);
 		r->o->progress(r->o->arg, w->size);
 	}
-	if (is_told(r, x->s, e) || known_has(r->good, &w->digest))
+	if (is_told(x, e) || known_has(r->good, &w->digest))
 		return 0;
 	if (!x->all && !asked &&
 	    (r->present == NULL || known_has(r->present, &w->digest)))
@@ -330,5 +333,5 @@ repair_chunk(void *arg, const struct each_chunk *e)
 	/* Whoever collects garbage meanwhile may have looked before that index
 	 * was there. */
 	err = guard_mark(r->o->guard, &w->digest);
-	return err < 0 ? err : examine(r, x->s, e);
+	return err < 0 ? err : examine(x, e);
 }
