@@ -280,6 +280,46 @@ help_names_all(void **state)
 	}
 }
 
+/* What is said of the source alone is not said of the target, and the other
+ * way round only what two stores can share. */
+static void
+of_the_source(void **state)
+{
+	struct options o, s;
+	char **args;
+	int n;
+
+	(void)state;
+	assert_int_equal(options_init(&o), 0);
+	assert_int_equal(parse(&o, CMD_COPY, &args, &n, "copy",
+	    "--from-region=there", "--region=here", "-o",
+	    "cache=/c,from_port=81,retries=7", "--from-path-style", "a", "b",
+	    NULL), 0);
+	assert_int_equal(n, 2);
+	assert_int_equal(options_for_source(&o, &s), 0);
+	assert_string_equal(o.region, "here");
+	assert_string_equal(s.region, "there");
+	assert_int_equal(o.port, 0);
+	assert_int_equal(s.port, 81);
+	assert_false(o.path_style);
+	assert_true(s.path_style);
+	assert_int_equal(o.retries, 7);
+	assert_int_equal(s.retries, 7);
+	assert_string_equal(o.cache, "/c");
+	assert_null(s.cache);
+	assert_true(option_is_set(&s, "port"));
+	assert_false(option_is_set(&o, "port"));
+	options_fini(&s);
+	options_fini(&o);
+	assert_int_equal(options_init(&o), 0);
+	assert_int_equal(parse(&o, CMD_COPY, &args, &n, "copy",
+	    "--from-takeover", "a", "b", NULL), -EINVAL);
+	options_fini(&o);
+	assert_null(option_find_source("from-output", 11));
+	assert_null(option_find_source("from-", 5));
+	assert_null(option_find_source("fromregion", 10));
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -298,6 +338,7 @@ main(void)
 	    T(fstab_options),
 	    T(precedence),
 	    T(help_names_all),
+	    T(of_the_source),
 	};
 
 	log_setup(LOG_TO_STDERR, LOG_LVL_ERR, "test");
