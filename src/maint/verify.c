@@ -230,7 +230,7 @@ read_round(struct verify *v, struct verify_one *ones, size_t n)
 	if (r == 0)
 		verify_bad_chunks(v);
 	for (size_t i = 0; r == 0 && i < n; i++)
-		verify_finish(v, &ones[i]);
+		r = verify_finish(v, &ones[i]);
 	for (size_t i = 0; i < n; i++)
 		verify_unload(&ones[i]);
 	return r;

@@ -241,7 +241,8 @@ is_to_record(const struct verify_one *one, enum verify_verdict *ret)
 	    !o->cached;
 }
 
-static void
+/* -EDQUOT: nothing more can be asked of the store. */
+static int
 record(struct verify *v, struct verify_one *one)
 {
 	struct agent *a = v->o->agent;
@@ -249,7 +250,7 @@ record(struct verify *v, struct verify_one *one)
 	int r;
 
 	if (!is_to_record(one, &what))
-		return;
+		return 0;
 	r = a->ops->record_verify(a, &one->group, one->s->time, what,
 	    v->o->upid);
 	one->recorded = r == 0;
@@ -262,6 +263,7 @@ record(struct verify *v, struct verify_one *one)
 		log_warn("%s: the result cannot be recorded: %s", one->path,
 		    strerror(-r));
 	}
+	return r == -EDQUOT ? r : 0;
 }
 
 static void
@@ -290,16 +292,17 @@ count(struct verify_result *res, const struct verify_one *one)
 	}
 }
 
-void
+int
 verify_finish(struct verify *v, struct verify_one *one)
 {
 	const struct verify_opts *o = v->o;
+	int r = 0;
 
 	if (!one->vanished && !one->skipped)
-		record(v, one);
+		r = record(v, one);
 	count(v->res, one);
 	if (one->vanished || o->snap == NULL)
-		return;
+		return r;
 	o->snap(o->arg, &(struct verify_snap){
 	    .snap = one->path,
 	    .verdict = one->verdict,
@@ -309,4 +312,5 @@ verify_finish(struct verify *v, struct verify_one *one)
 	    .more_findings = one->more_findings,
 	    .more_paths = one->more_paths,
 	});
+	return r;
 }

@@ -203,6 +203,6 @@ verify_listed(struct verify *v)
 		v->high = MIN(v->high + width, VERIFY_PREFIXES);
 	}
 	for (size_t i = 0; r == 0 && i < v->n_wanted; i++)
-		verify_finish(v, &v->ones[i]);
+		r = verify_finish(v, &v->ones[i]);
 	return r;
 }

@@ -155,8 +155,8 @@ int verify_chunk_start(struct verify *v, const struct verify_obj *obj,
 void verify_tell(struct verify *v, struct verify_one *one);
 /** verify_judge(v, one): what its chunks are. */
 int verify_judge(struct verify *v, struct verify_one *one);
-/** verify_finish(v, one): counts, records and reports it. */
-void verify_finish(struct verify *v, struct verify_one *one);
+/** verify_finish(v, one): counts, records and reports it; -EDQUOT. */
+int verify_finish(struct verify *v, struct verify_one *one);
 
 /* verify_paths.c */
 struct verify_range {

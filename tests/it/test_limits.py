@@ -58,6 +58,11 @@ COMMANDS = {
                lambda top, out: all(not exists(top, rel) for rel in
                                     re.findall(r"^(\S+): forgotten$", out,
                                                re.M))),
+    "verify": (["verify", "{}"],
+               lambda top, out: all(
+                   exists(top, rel) for rel in
+                   re.findall(r"^(\S+): ok$", out, re.M)) and not
+               re.search("damaged|missing", out)),
     "protect": (["protect", "{}", "on", *SNAPS],
                 lambda top, out: all(
                     os.path.exists(f"{top}/{rel}/.protected") for rel in
