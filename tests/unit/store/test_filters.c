@@ -73,6 +73,7 @@ read_only_reaches_nobody(void **state)
 	assert_int_equal(store_ro_new(count, &s), 0);
 	assert_int_equal(store_put(s, "b", "x", 1, NULL, NULL), -EROFS);
 	assert_int_equal(store_copy(s, "a", "b", 0), -EROFS);
+	assert_int_equal(store_copy_from(s, s, "a", 0), -EROFS);
 	assert_int_equal(store_touch(s, "a"), -EROFS);
 	assert_int_equal(store_sync(s), 0);
 	assert_int_equal(
@@ -176,6 +177,7 @@ requests_are_limited(void **state)
 	assert_int_equal(store_list(s, "", NULL, count_listed, &n), -EDQUOT);
 	assert_int_equal(store_put(s, "a", "x", 1, NULL, NULL), -EDQUOT);
 	assert_int_equal(store_copy(s, "a", "b", 0), -EDQUOT);
+	assert_int_equal(store_copy_from(s, s, "a", 0), -EDQUOT);
 	store_free(s);
 }
 
