@@ -47,6 +47,7 @@ struct repairing {
 	size_t n_chunks;
 	struct progress progress;
 	json_t *found;		/* owned; NULL: not asked for */
+	struct store_counts cost;	/* of all stores that were closed */
 };
 
 static const char *
@@ -204,10 +205,15 @@ open_sources(struct repairing *p, char *names)
 static void
 print_json(struct repairing *p, const struct repair_result *r)
 {
-	struct store_counts counts;
+	struct store_counts counts, more;
 	json_t *j;
 
 	stack_counts(&p->u.s, &counts);
+	for (size_t i = 0; i < p->n_sources; i++)
+		if (p->sources[i].s.o != NULL) {
+			stack_counts(&p->sources[i].s, &more);
+			cost_add(&counts, &more);
+		}
 	j = json_pack("{s:s,s:b,s:O}", "store", p->u.s.t.name, "dry_run",
 	    p->o->dry_run, "found", p->found);
 	json_object_update_new(j, json_pack(
@@ -300,11 +306,14 @@ close_all(struct repairing *p)
 {
 	for (size_t i = 0; i < p->n_sources; i++) {
 		store_free(p->sources[i].dir);
-		if (p->sources[i].s.o != NULL)
+		if (p->sources[i].s.o != NULL) {
 			stack_close(&p->sources[i].s);
+			cost_add(&p->cost, &p->sources[i].s.cost);
+		}
 		options_fini(&p->sources[i].o);
 	}
 	upkeep_close(&p->u);
+	cost_add(&p->cost, &p->u.s.cost);
 	free(p->sources);
 	free(p->from);
 	free(p->picks);
@@ -332,6 +341,6 @@ cmd_repair(struct options *o, char **args, int n)
 	if (status == EXIT_OK)
 		status = repair(&p);
 	close_all(&p);
-	cost_print(o, &p.u.s.cost);
+	cost_print(o, &p.cost);
 	return status;
 }

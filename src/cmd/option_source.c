@@ -50,7 +50,7 @@ option_set_source(struct options *o, const struct option_def *d,
 	return option_set(o->source_only, d, value, OPTION_BY_USER, where);
 }
 
-/* A directory for what is kept of a store, and the like: two cannot share it. */
+/* A directory for what is kept of a store, and the like: no two share it. */
 static bool
 is_of_one_store(const struct option_def *d)
 {
