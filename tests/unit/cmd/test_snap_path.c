@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/num.h"
+#include "base/str.h"
 
 #include "../cm.h"
 
@@ -66,6 +67,47 @@ other_paths_are_not(void **state)
 	free(long_path);
 }
 
+static void
+any_is_told_apart(void **state)
+{
+	static const struct {
+		const char *path;
+		enum snap_path_kind kind;
+		const char *text;
+	} cases[] = {
+	    {"", SNAP_PATH_NS, "/"},
+	    {"//", SNAP_PATH_NS, "/"},
+	    {"ns/a", SNAP_PATH_NS, "ns/a"},
+	    {"/ns/a/ns/b/", SNAP_PATH_NS, "ns/a/ns/b"},
+	    {"vm/100/", SNAP_PATH_GROUP, "vm/100"},
+	    {"ns/a/vm/100", SNAP_PATH_GROUP, "ns/a/vm/100"},
+	    {"/ct/1/2024-01-01T00:00:00Z", SNAP_PATH_SNAP,
+		"ct/1/2024-01-01T00:00:00Z"},
+	};
+	static const char *const bad[] = {"ns", "ns/a/b", "ns/..", "vm",
+	    "ns/a/ns", "ns/.namespace", "vm/1/latest", "x", "ns/a b"};
+	struct snap_path p;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct str s = {0};
+
+		assert_int_equal(snap_path_any(cases[i].path, &p), 0);
+		assert_int_equal(p.kind, cases[i].kind);
+		assert_int_equal(snap_path_text(&p, &s), 0);
+		assert_string_equal(str_get(&s), cases[i].text);
+		str_fini(&s);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_int_equal(snap_path_any(bad[i], &p), -EINVAL);
+	assert_true(snap_path_is_below("a", ""));
+	assert_true(snap_path_is_below("a", "a"));
+	assert_true(snap_path_is_below("a/b", "a"));
+	assert_false(snap_path_is_below("ab", "a"));
+	assert_false(snap_path_is_below("", "a"));
+	assert_false(snap_path_is_below("a", "a/b"));
+}
+
 int
 main(void)
 {
@@ -73,6 +115,7 @@ main(void)
 	    cmocka_unit_test(groups_are_found),
 	    cmocka_unit_test(snapshots_are_found),
 	    cmocka_unit_test(other_paths_are_not),
+	    cmocka_unit_test(any_is_told_apart),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

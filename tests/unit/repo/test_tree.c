@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "repo/repo.h"
+#include "base/num.h"
+#include "repo/change_list.h"
 #include "repo/tree_diff.h"
 
 #include "../cm.h"
@@ -311,6 +313,84 @@ differences_are_counted(void **state)
 	tree_unref(d);
 }
 
+static void
+differences_have_names(void **state)
+{
+	const char *old_keys[] = {
+	    ".cnt/host/a/owner", ".cnt/host/a/" T1 "/index.json.blob",
+	    ".cnt/host/a/" T1 "/a.blob", ".cnt/host/b/owner",
+	    ".cnt/host/b/" T1 "/index.json.blob", ".cnt/ns/gone/.namespace",
+	    ".cnt/README", NULL,
+	};
+	const char *new_keys[] = {
+	    ".cnt/host/a/owner", ".cnt/host/a/notes",
+	    ".cnt/host/a/" T1 "/index.json.blob",
+	    ".cnt/host/a/" T2 "/index.json.blob",
+	    ".cnt/ns/n/ns/m/host/c/owner", ".cnt/README", ".cnt/host/",
+	    ".cnt/host/d/notes", ".cnt/A", NULL,
+	};
+	static const char *const want[] = {
+	    "changed group host/a", "changed snapshot host/a/" T1,
+	    "added snapshot host/a/" T2, "removed group host/b",
+	    "removed snapshot host/b/" T1, "removed namespace ns/gone",
+	    "added namespace ns/n", "added namespace ns/n/ns/m",
+	    "added group ns/n/ns/m/host/c", "added ignored .cnt/A",
+	    "added ignored .cnt/host/", "added ignored .cnt/host/d/notes",
+	};
+	struct tree *a = build(old_keys), *b = build(new_keys);
+	struct change_list l = {0}, copy;
+	struct repo_changes c;
+	char text[512];
+
+	(void)state;
+	tree_diff_tell(a, b, &c, change_list_add, &l);
+	assert_int_equal(l.n, ARRAY_SIZE(want));
+	assert_int_equal(change_list_copy(&l, &copy), 0);
+	for (size_t i = 0; i < l.n; i++) {
+		snprintf(text, sizeof(text), "%s %s %s",
+		    repo_change_name(copy.v[i].what),
+		    repo_change_kind_name(copy.v[i].kind), copy.v[i].path);
+		assert_string_equal(text, want[i]);
+	}
+	change_list_fini(&copy);
+	change_list_fini(&l);
+	tree_diff_tell(b, b, &c, change_list_add, &l);
+	assert_int_equal(l.n, 0);
+	for (int i = 0; i < 1000; i++)
+		change_list_add(&l, REPO_ADDED, REPO_SNAP, "x");
+	assert_int_equal(l.n, CHANGE_LIST_MAX);
+	assert_int_equal(l.left_out, 1000 - CHANGE_LIST_MAX);
+	assert_int_equal(change_list_copy(&l, &copy), 0);
+	assert_int_equal(copy.left_out, l.left_out);
+	change_list_fini(&copy);
+	change_list_fini(&l);
+	tree_unref(a);
+	tree_unref(b);
+}
+
+/* However many there are. */
+static void
+some_of_what_is_ignored_is_named(void **state)
+{
+	struct tree_builder *b;
+	struct tree *t;
+	char key[64];
+
+	(void)state;
+	assert_int_equal(tree_builder_new(&b), 0);
+	for (int i = 0; i < TREE_IGNORED_MAX + 500; i++) {
+		snprintf(key, sizeof(key), ".cnt/strange/%d", i * 7919);
+		assert_int_equal(tree_builder_add(b, key, 1, 1, ""), 0);
+	}
+	assert_int_equal(tree_builder_ignore(b, NULL, 7), 0);
+	assert_int_equal(tree_builder_finish(b, &t), 0);
+	assert_int_equal(t->n_ignored, TREE_IGNORED_MAX + 507);
+	assert_int_equal(t->n_ignored_keys, TREE_IGNORED_MAX);
+	for (size_t i = 1; i < t->n_ignored_keys; i++)
+		assert_true(strcmp(t->ignored[i - 1], t->ignored[i]) < 0);
+	tree_unref(t);
+}
+
 int
 main(void)
 {
@@ -324,6 +404,8 @@ main(void)
 	    cmocka_unit_test(equal_numbers_are_different_groups),
 	    cmocka_unit_test(many_objects_stay_in_order),
 	    cmocka_unit_test(differences_are_counted),
+	    cmocka_unit_test(differences_have_names),
+	    cmocka_unit_test(some_of_what_is_ignored_is_named),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
