@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "draft/content.h"
+#include "draft/chunk_keys.h"
 #include "draft/draft_priv.h"
 #include "draft/drafts.h"
 #include "repo/repo.h"
@@ -157,6 +158,7 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
 	if (repo == NULL)
 		repo = open_repo();
 	ds.repo = repo;
+	FUZZ_CHECK(chunk_keys_new(NULL, NULL, &ds.keys) == 0);
 	FUZZ_CHECK(draft_new(&ds, &none, SLOT, &d) == 0);
 	FUZZ_CHECK(draft_replay_begin(d) == 0);
 	r = draft_replay(d, p, len);
@@ -166,5 +168,6 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
 		walk(d);
 	}
 	draft_free(d);
+	chunk_keys_free(ds.keys);
 	return 0;
 }
