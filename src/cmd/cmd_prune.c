@@ -96,22 +96,12 @@ add_json(struct run *r, const struct snap_path *p, const char *path,
 	    (int)failed));
 }
 
-/* As somebody else left it in the meantime; who did it has said why. */
+/* Of some who did it has said why, also in a daemon. */
 static void
 say_failed(struct run *r, const char *path, int err)
 {
-	bool remote = r->u.agent->remote;
-
-	if (err == -EPERM) {
-		if (remote)
-			log_err("%s: protected", path);
-	} else if (err == -EBUSY) {
-		if (remote)
-			log_err("%s: somebody is at work on it, or what was "
-				"changed in current is a view of it", path);
-	} else {
+	if (err != -EPERM && err != -EBUSY)
 		(void)show_fail(path, err);
-	}
 	r->status = show_worst(r->status, exits_of(err));
 }
 

@@ -224,3 +224,28 @@ def test_in_a_bucket(tmp, new_bucket):
         at = f"store/.cnt/{group}/2024-01-0"
         assert sorted({k[len(at)] for k in keys if k.startswith(at)}) == \
             list(want), group
+
+
+def test_beside_a_writing_mount(tmp, mounts):
+    """Its daemon does it, and shows it; what current was made of stays."""
+    top = fill(f"{tmp}/store")
+    m = mounts(top, f"state={tmp}/s", mode="rw")
+    with open(m / "vm/1/current/a.conf", "a") as f:
+        f.write("changed")
+    opts = ["-o", f"state={tmp}/s"]
+    assert days(m.path, "vm/1") == [1, 2, 3, 4, 5]
+    run("prune", top, "--keep-last=2", "-R", *opts)
+    for group, want in (("vm/1", [4, 5]), ("ns/a/vm/1", [4, 5])):
+        assert days(top, group) == want
+        assert days(m.path, group) == want
+    base = "vm/1/2024-01-05T12:00:00Z"
+    p = run("forget", top, base, "vm/1/2024-01-04T12:00:00Z", *opts,
+            check=False)
+    assert p.returncode == 1 and "current/ is based on it" in p.stderr
+    assert days(top, "vm/1") == [5] == days(m.path, "vm/1")
+    run("protect", top, "on", base, *opts)
+    assert os.getxattr(m / base, "user.pbs3fs.protected") == b"1"
+    p = run("forget", top, "vm/10", "ns/a", "-R", *opts, check=False)
+    assert p.returncode == 5 and "protected" in p.stderr
+    assert not os.path.exists(m / "ns/a")
+    assert days(m.path, "vm/10") == [1]
