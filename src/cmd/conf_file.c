@@ -4,8 +4,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ini.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/buf.h"
 #include "base/cleanup.h"
@@ -146,6 +148,33 @@ conf_file_parse(struct options *o, const char *text, const char *name,
 	return r;
 }
 
+/* Also one to a file that has no name. */
+static int
+read_link(const char *name, struct buf **ret)
+{
+	_cleanup_close_ int fd = open(name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	struct buf *b;
+	struct stat st;
+	int r;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -EINVAL;
+	if ((uint64_t)st.st_size > CONF_MAX)
+		return -EFBIG;
+	b = buf_new((size_t)st.st_size);
+	if (b == NULL)
+		return -ENOMEM;
+	r = io_pread_full(fd, b->data, b->len, 0);
+	if (r < 0) {
+		buf_unref(b);
+		return r;
+	}
+	*ret = b;
+	return 0;
+}
+
 int
 conf_file_load(struct options *o, const char *section, bool *ret_found)
 {
@@ -160,12 +189,8 @@ conf_file_load(struct options *o, const char *section, bool *ret_found)
 		return 0;
 	/* A link is as good as a file here: whoever can put one there can
 	 * put the file there. */
-	if (r == -ELOOP) {
-		_cleanup_free_ char *real = realpath(name, NULL);
-
-		r = real == NULL ? -errno :
-		    io_read_file(AT_FDCWD, real, CONF_MAX, &b);
-	}
+	if (r == -ELOOP)
+		r = read_link(name, &b);
 	if (r < 0) {
 		log_err("%s: %s", name, exits_why(r));
 		return r;

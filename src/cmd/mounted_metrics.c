@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "cmd/cost.h"
+#include "cmd/gc_schedule.h"
 #include "cmd/option.h"
 #include "cmd/price.h"
 #include "draft/draft.h"
@@ -89,6 +90,23 @@ requests(struct metrics *m, const struct store_counts *c)
 	    c->bytes_read);
 	counter(m, "pbs3fs_written_bytes_total", "Bytes sent to the store.",
 	    c->bytes_written);
+}
+
+static void
+collections(struct metrics *m, struct gc_schedule *g)
+{
+	struct gc_schedule_stats s;
+
+	gc_schedule_stats(g, &s);
+	counter(m, "pbs3fs_gc_runs_total", "Scheduled garbage collections.",
+	    s.runs);
+	counter(m, "pbs3fs_gc_failed_total", "Those that failed.", s.failed);
+	if (s.started == 0)
+		return;
+	gauge(m, "pbs3fs_gc_last_timestamp_seconds",
+	    "When the last one began.", (uint64_t)s.started);
+	gauge(m, "pbs3fs_gc_last_status", "Its exit status.",
+	    (uint64_t)s.status);
 }
 
 static void
@@ -198,6 +216,8 @@ mounted_metrics(void *arg, struct str *out)
 	memory(&m, &ch);
 	if (mt->w.s != NULL)
 		writing(&m, &mt->w);
+	if (mt->w.gc != NULL)
+		collections(&m, mt->w.gc);
 	vfs_refreshes(mt->s.vfs, &r);
 	counter(&m, "pbs3fs_refreshes_total", "Refreshes done.", r.done);
 	counter(&m, "pbs3fs_refreshes_failed_total", "Refreshes that failed.",

@@ -85,6 +85,7 @@ struct options {
 	uint64_t staging_timeout, snapshot_idle;	/* ms */
 	uint64_t fsync, archive;		/* enum option_fsync, _archive */
 	uint64_t kill_journal;
+	char *gc_schedule;
 	bool takeover;
 	/* how it looks */
 	bool ro, rw, allow_other, allow_root, default_permissions, noexec;

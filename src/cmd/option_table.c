@@ -142,6 +142,8 @@ const struct option_def option_table[] = {
     {"snapshot-idle", 0, OPTION_DURATION, SHARED, CMD_MOUNT,
 	AT(snapshot_idle), 0, 2592000000, "TIME", NULL,
 	"publish what nobody has written for so long"},
+    {"gc-schedule", 0, OPTION_TEXT, SHARED, CMD_MOUNT, AT(gc_schedule), ANY,
+	"daily|HH:MM|TIME", NULL, "collect garbage at that time, or that often"},
     {"allow-other", 0, OPTION_FLAG, 0, CMD_MOUNT, AT(allow_other), ANY, NULL,
 	NULL, "for all users of the system"},
     {"allow-root", 0, OPTION_FLAG, 0, CMD_MOUNT, AT(allow_root), ANY, NULL,

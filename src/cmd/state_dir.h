@@ -12,6 +12,7 @@ struct stack;
 #define STATE_DIR_KNOWN "known"		/* chunks that the store has */
 #define STATE_DIR_GUARD "deleting"	/* chunks that are being deleted */
 #define STATE_DIR_WORK "work"		/* of upkeep, for its next run */
+#define STATE_DIR_GC "gc.json"		/* the last scheduled collection */
 #define STATE_DIR_ENDING "ending.json"	/* how far the end of a mount is */
 
 /** state_dir_prepare(s, ret): makes it; the path is malloc'ed.  0 or -errno,

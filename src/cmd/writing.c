@@ -16,6 +16,8 @@
 #include "base/str.h"
 #include "cmd/ending.h"
 #include "cmd/exits.h"
+#include "cmd/gc_schedule.h"
+#include "cmd/gc_when.h"
 #include "cmd/option.h"
 #include "cmd/stack.h"
 #include "cmd/state_dir.h"
@@ -160,11 +162,18 @@ say(void *arg, const struct draft_state *d)
 int
 writing_open(struct writing *w, struct stack *s)
 {
+	struct gc_when when;
 	int r;
 
 	w->s = s;
 	if (s->o->owner != NULL && repo_check_owner(s->o->owner) < 0)
 		return EXIT_USAGE;
+	if (s->o->gc_schedule != NULL &&
+	    gc_when_parse(s->o->gc_schedule, &when) < 0) {
+		log_err("gc-schedule: neither a time of day nor how often\n"
+			"hint: daily, 03:30 or 12h");
+		return EXIT_USAGE;
+	}
 	r = open_all(w);
 	if (r < 0) {
 		log_err("%s: cannot write: %s", s->t.name, exits_why(r));
@@ -229,11 +238,18 @@ writing_show(struct writing *w)
 	if (r < 0)
 		log_warn("%s: gc, forget and other commands cannot work beside "
 		    "this mount: %s", w->s->t.name, strerror(-r));
+	if (r == 0)
+		r = gc_schedule_start(w->s, w->dir, &w->gc);
+	if (r < 0 && w->s->o->gc_schedule != NULL)
+		log_err("%s: no garbage will be collected: %s", w->s->t.name,
+		    strerror(-r));
 }
 
 void
 writing_unmounted(struct writing *w)
 {
+	gc_schedule_stop(w->gc);
+	w->gc = NULL;
 	if (w->drafts != NULL)
 		w->ending = ending_begin(w);
 }
@@ -261,6 +277,7 @@ writing_close(struct writing *w)
 {
 	if (w->s == NULL)
 		return;
+	gc_schedule_stop(w->gc);
 	/* Who still waits is woken from below. */
 	repo_shutdown(w->s->repo);
 	guard_shutdown(w->guard);
@@ -326,10 +343,12 @@ writing_json(struct writing *w)
 	if (d.oldest == 0 || clock_format_utc(oldest, d.oldest) < 0)
 		oldest[0] = '\0';
 	drafts_each(w->drafts, add_draft, groups);
-	return json_pack("{s:s,s:I,s:I,s:I,s:I,s:I,s:s,s:I,s:o,s:o}", "state",
+	return json_pack("{s:s,s:I,s:I,s:I,s:I,s:I,s:s,s:I,s:o,s:o,s:o}",
+	    "state",
 	    w->dir, "staged", (json_int_t)d.staged, "limit",
 	    (json_int_t)d.staged_limit, "waiting", (json_int_t)d.waiting,
 	    "changed", (json_int_t)d.changed, "unsent", (json_int_t)d.unsent,
 	    "oldest", oldest, "known", (json_int_t)known_count(w->known),
-	    "uploads", uploads_json(w), "groups", groups);
+	    "uploads", uploads_json(w), "groups", groups, "gc",
+	    w->gc != NULL ? gc_schedule_json(w->gc) : json_null());
 }

@@ -8,6 +8,7 @@ struct agent;
 struct control;
 struct drafts;
 struct ending;
+struct gc_schedule;
 struct guard;
 struct known;
 struct stack;
@@ -28,6 +29,7 @@ struct writing {
 	struct drafts *drafts;
 	struct ending *ending;
 	struct agent *agent;
+	struct gc_schedule *gc;		/* NULL: none */
 	struct control *control;	/* commands ask the agent by it */
 	struct vfs *_Atomic vfs;	/* borrowed: told of new snapshots */
 };
