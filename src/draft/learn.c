@@ -21,9 +21,11 @@
 
 #define ASK_MS 30000
 #define TRIES 3
+#define OLD_S 300
 
 struct learn {
 	struct drafts *ds;	/* borrowed */
+	int64_t since;		/* epoch seconds */
 	atomic_bool stop;
 	pthread_mutex_t lock;	/* guards what follows */
 	pthread_t thread;
@@ -46,10 +48,16 @@ has_chunks(const struct tree_file *f)
 }
 
 /*
- * Once garbage was collected the tree is not enough: a snapshot may have been
- * taken away a moment ago, and its chunks with it.  What the store has now has
- * its chunks, as long as the era is the same.
+ * Once garbage was collected, or if the tree is of an earlier time, it is not
+ * enough: a snapshot may have been taken away since, and its chunks with it.
+ * What the store has now has its chunks, as long as the era is the same.
  */
+static bool
+is_doubtful(const struct learn *l, const struct tree *t, uint64_t era)
+{
+	return era > 0 || t->listed_at < l->since - OLD_S;
+}
+
 static bool
 is_there(struct drafts *ds, const struct tree_snap *s)
 {
@@ -81,7 +89,7 @@ learn_files(struct drafts *ds, const struct tree_snap *s, uint64_t era)
 
 /* What is not learnt is sent again. */
 static void
-learn_snap(struct drafts *ds, const struct tree_snap *s)
+learn_snap(struct drafts *ds, const struct tree *t, const struct tree_snap *s)
 {
 	struct known *known = uploads_known(ds->opts.uploads);
 	uint64_t era;
@@ -89,7 +97,7 @@ learn_snap(struct drafts *ds, const struct tree_snap *s)
 
 	for (k = 0; k < TRIES; k++) {
 		era = known_era(known);
-		if ((era > 0 && !is_there(ds, s)) ||
+		if ((is_doubtful(ds->learn, t, era) && !is_there(ds, s)) ||
 		    learn_files(ds, s, era) == 0)
 			break;
 	}
@@ -110,7 +118,7 @@ learn_run(void *arg)
 			if (atomic_load(&l->stop))
 				break;
 			if (s != NULL)
-				learn_snap(l->ds, s);
+				learn_snap(l->ds, t, s);
 		}
 	}
 	tree_unref(t);
@@ -147,6 +155,7 @@ learn_new(struct drafts *ds, struct learn **ret)
 		return r;
 	}
 	l->ds = ds;
+	l->since = clock_real_s();
 	*ret = l;
 	return 0;
 }
@@ -196,7 +205,7 @@ learn_base(struct draft *d)
 		t = repo_tree(d->all->repo);
 		s = edit_find_snap(t, &d->group, time);
 		if (s != NULL)
-			learn_snap(d->all, s);
+			learn_snap(d->all, t, s);
 		tree_unref(t);
 		set_learned(d, time);
 	}

@@ -48,6 +48,7 @@ struct guard {
 	pthread_mutex_t lock;	/* guards all below */
 	pthread_cond_t changed;	/* of what is doomed, and of what follows */
 	bool shutdown;
+	unsigned waiting;	/* marks that wait, since changed was told */
 	bool busy;		/* the collector's thread is in here */
 	bool collecting;
 	bool wrote;		/* this collection has written the file */
@@ -77,13 +78,20 @@ end_of(const struct guard *g, uint64_t since)
 }
 
 static void
+tell(struct guard *g)
+{
+	g->waiting = 0;
+	pthread_cond_broadcast(&g->changed);
+}
+
+static void
 drop_batch(struct guard *g, size_t i)
 {
 	free(g->batches[i]);
 	g->n--;
 	memmove(&g->batches[i], &g->batches[i + 1],
 	    (g->n - i) * sizeof(g->batches[0]));
-	pthread_cond_broadcast(&g->changed);
+	tell(g);
 }
 
 /* What has waited long enough. */
@@ -177,8 +185,11 @@ guard_mark(struct guard *g, const struct digest *d)
 		return 0;
 	LOCK(&g->lock);
 	assert(g->cur.holds + g->last.holds > 0);
-	while (!g->shutdown && is_doomed(g, d, &until))
+	while (!g->shutdown && is_doomed(g, d, &until)) {
+		g->waiting++;
 		cond_wait_until(&g->changed, &g->lock, until);
+		g->waiting -= g->waiting > 0;
+	}
 	if (g->shutdown)
 		return -ESHUTDOWN;
 	r = known_set_add(&g->cur.marks, d);
@@ -199,6 +210,13 @@ guard_is_marked(struct guard *g, const struct digest *d)
 	return is_marked(g, d);
 }
 
+unsigned
+guard_waiting(struct guard *g)
+{
+	LOCK(&g->lock);
+	return g->waiting;
+}
+
 /* One call of the collector at a time. */
 static void
 enter(struct guard *g)
@@ -212,7 +230,7 @@ static void
 leave(struct guard *g)
 {
 	g->busy = false;
-	pthread_cond_broadcast(&g->changed);
+	tell(g);
 }
 
 /* The batch that is the collector's; or NULL. */
@@ -363,7 +381,7 @@ settle(struct guard *g, bool answered)
 		return 0;
 	}
 	b->since = MAX(clock_mono_ms(), (uint64_t)1);
-	pthread_cond_broadcast(&g->changed);
+	tell(g);
 	return 0;
 }
 
@@ -418,7 +436,7 @@ guard_set_grace(struct guard *g, uint64_t ms)
 {
 	LOCK(&g->lock);
 	g->grace = ms;
-	pthread_cond_broadcast(&g->changed);
+	tell(g);
 }
 
 /* It is known no more, once again: who wrote it down may not have got so far. */
@@ -520,7 +538,7 @@ guard_shutdown(struct guard *g)
 		return;
 	LOCK(&g->lock);
 	g->shutdown = true;
-	pthread_cond_broadcast(&g->changed);
+	tell(g);
 }
 
 void

@@ -65,6 +65,8 @@ void guard_release(struct guard *g, uint64_t hold);
  * -ENOMEM, -ESHUTDOWN. */
 int guard_mark(struct guard *g, const struct digest *d);
 bool guard_is_marked(struct guard *g, const struct digest *d);
+/** guard_waiting(g): how many wait for a delete in guard_mark. */
+unsigned guard_waiting(struct guard *g);
 
 /** guard_begin(g): before the collector looks for the first reference.  -EBUSY
  * if another one is at work. */
