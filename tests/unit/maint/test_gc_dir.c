@@ -42,7 +42,7 @@ teardown(void **state)
 static const char *
 in_base(const struct gc_world *w, const char *path)
 {
-	static char full[4][400];
+	static char full[4][2048];
 	static int i;
 
 	i = (i + 1) % 4;
