@@ -174,7 +174,7 @@ status_of(int r, const struct verify_result *res)
 	int status = exits_of(r);
 
 	if (res->unrecorded > 0)
-		status = show_worst(status, EXIT_FAILED);
+		status = show_worst(status, exits_of(res->record_error));
 	if (res->unknown > 0)
 		status = show_worst(status, EXIT_UNREACHABLE);
 	/* That something is damaged is certain, whatever else failed. */

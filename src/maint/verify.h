@@ -129,6 +129,7 @@ struct verify_result {
 	uint64_t unread;	/* positions outside of the sample */
 	uint64_t damaged, missing, unknown_chunks;	/* distinct */
 	uint64_t quarantined, recorded, unrecorded;
+	int record_error;	/* why, of the last that is unrecorded */
 	uint64_t passes;	/* listings of .chunks/ */
 };
 

@@ -260,6 +260,7 @@ record(struct verify *v, struct verify_one *one)
 		one->vanished = true;
 	} else {
 		v->res->unrecorded++;
+		v->res->record_error = r;
 		log_warn("%s: the result cannot be recorded: %s", one->path,
 		    strerror(-r));
 	}

@@ -34,8 +34,10 @@ spent(struct store_limit *l, uint64_t *requests, uint64_t *bytes)
 
 	store_counts(l->s.below, &c);
 	*requests = 0;
+	/* What only directories have is no request. */
 	for (int v = 0; v < STORE_VERBS; v++)
-		*requests += c.requests[v];
+		if (v != STORE_TOUCH && v != STORE_SYNC)
+			*requests += c.requests[v];
 	*requests = MAX(*requests, load(&l->calls));
 	*bytes = MAX(c.bytes_read, load(&l->bytes));
 }

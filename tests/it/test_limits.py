@@ -14,7 +14,7 @@ from decimal import Decimal
 
 import pytest
 
-from pbs3fs_test import pbsgen, writing
+from pbs3fs_test import pbsgc, pbsgen, writing
 from pbs3fs_test.mount import is_mounted, run
 
 LIMIT = 6
@@ -34,6 +34,7 @@ def model(scratch):
         snap.dynamic("stream.didx", STREAM, 1 << 16)
         snap.blob("note.conf.blob", rel.encode())
         snap.finish()
+    s.put(b"garbage")
     return top
 
 
@@ -46,6 +47,26 @@ def copy_of(model, tmp):
 
 def exists(top, rel):
     return os.path.exists(f"{top}/{rel}/index.json.blob")
+
+
+def is_whole(top, _out):
+    """All that is referred to is there, and nothing is called damaged."""
+    for rel in SNAPS:
+        if exists(top, rel):
+            with open(f"{top}/{rel}/index.json.blob", "rb") as f:
+                assert b'"failed"' not in pbsgen.decode(f.read())
+    return all(os.path.exists(pbsgc.chunk_path(top, d))
+               for d in pbsgc.referenced(top))
+
+
+def is_copied(top, _out):
+    """What has a manifest has all of its chunks."""
+    return is_whole(top + ".target", None)
+
+
+def is_mended(top, out):
+    """It is only said to be if it is."""
+    return ("1 repaired" not in out) or is_whole(top, out)
 
 
 # What is run, and whether what it claims to have done is so.
@@ -67,6 +88,11 @@ COMMANDS = {
                 lambda top, out: all(
                     os.path.exists(f"{top}/{rel}/.protected") for rel in
                     re.findall(r"^(\S+): \S*protected$", out, re.M))),
+    "gc": (["gc", "{}", "--cutoff", "0"], is_whole),
+    "prune": (["prune", "{}", "-R", "--keep-last=1"], is_whole),
+    "verify": (["verify", "{}"], is_whole),
+    "copy": (["copy", "{}", "{}.target"], is_copied),
+    "repair": (["repair", "{}", "--from", "{}.target"], is_mended),
 }
 
 
@@ -77,6 +103,13 @@ def test_commands(model, tmp, name):
     whole = None
     for n in range(1, 80):
         top = copy_of(model, tmp)
+        shutil.rmtree(top + ".target", ignore_errors=True)
+        if name == "copy":
+            writing.bare(top + ".target")
+        elif name == "repair":
+            subprocess.run(["cp", "-a", top, top + ".target"], check=True)
+            os.unlink(pbsgc.chunk_path(top, sorted(
+                pbsgc.referenced(top))[0]))
         p = run(*[a.format(top) for a in args], "-o", f"max-requests={n}",
                 check=False, text=False)
         err = p.stderr.decode()
@@ -89,12 +122,17 @@ def test_commands(model, tmp, name):
         told = re.findall(r"max-requests: (\d+) were made, and no more than "
                           r"(\d+) may be.*\n.*hint: raise max-requests", err)
         assert told == [(str(n), str(n))], err
-        cost = re.search(r"^cost: (.*)$", err, re.M).group(1)
-        assert sum(map(int, re.findall(r"(\d+) (?:GET|LIST|STAT|PUT|DELETE|"
-                                       r"COPY)", cost))) <= n
+        # Two stores have a limit each.
+        for cost in "".join(re.findall("^cost.*", err, re.M)).split(";"):
+            assert sum(map(int, re.findall(
+                r"(\d+) (?:GET|LIST|STAT|PUT|DELETE|COPY)", cost))) <= n
     assert whole is not None and n > 1
     if name == "cat":
         assert whole == STREAM + SNAPS[2].encode()
+    if name == "gc":
+        assert b"Removed chunks: 1" in re.sub(rb" +", b" ", whole)
+    if name == "repair":
+        assert is_whole(top, None)
     if name == "forget":
         assert not any(exists(top, rel) for rel in SNAPS)
 
@@ -185,7 +223,8 @@ def test_publish(model, tmp):
         if p.returncode != 0:
             assert p.returncode == LIMIT, p.stderr
             assert "max-requests" in p.stderr
-            assert os.listdir(top + "/host/new") == ["owner"]
+            assert not [x for _, _, files in os.walk(top + "/host/new")
+                        for x in files if x == "index.json.blob"]
             failed += 1
             site.stop(check=False)
             m = site.mount()
