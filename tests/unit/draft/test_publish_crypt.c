@@ -398,10 +398,12 @@ resume(const struct way *from, const struct way *to, bool packed)
 static void
 test_resume_other_way(void **state)
 {
+	static const unsigned pairs[][2] = {
+	    {0, 1}, {1, 0}, {1, 1}, {1, 2}, {1, 3}, {3, 2}};
+
 	(void)state;
-	for (size_t i = 0; i < 4; i++)
-		for (size_t k = 0; k < 4; k++)
-			resume(&ways[i], &ways[k], false);
+	for (size_t i = 0; i < ARRAY_SIZE(pairs); i++)
+		resume(&ways[pairs[i][0]], &ways[pairs[i][1]], false);
 }
 
 static void
