@@ -84,6 +84,8 @@ run(struct gc *g)
 	if (missing == NULL)
 		return -ENOMEM;
 	r = gc_sweep(g, missing);
+	if (r == 0 && g->base != NULL && !g->o->dry_run)
+		r = gc_dir_tidy(g);
 	if (r == 0 && missing->n > 0)
 		r = gc_name_missing(g, missing);
 	free(missing);

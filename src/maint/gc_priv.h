@@ -101,6 +101,9 @@ int gc_dir_list(struct gc *g);
 /** gc_dir_check_atime(g): -EOPNOTSUPP, with a message, if access times do not
  * follow when they are set. */
 int gc_dir_check_atime(struct gc *g);
+/** gc_dir_tidy(g): removes what we began to write a day ago or earlier, and
+ * died; what others began is theirs. */
+int gc_dir_tidy(struct gc *g);
 /** gc_dir_status(g): writes what a server shows of the last collection. */
 int gc_dir_status(const struct gc *g);
 

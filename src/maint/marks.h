@@ -14,10 +14,10 @@
  * digests to files of a directory; reading merges the runs.  One thread.
  *
  * A run remembers which sources (indices, each by a digest that tells it from
- * all others, of which the first MARKS_SOURCE_LEN bytes count) it was made of. A later collection takes over, without reading
- * the sources again, every run whose sources are all still there; others are
- * removed.  A file proves itself by checksums; one that does not is removed and
- * made anew.
+ * all others, of which the first MARKS_SOURCE_LEN bytes count) it was made of.
+ * A later collection takes over, without reading the sources again, every run
+ * whose sources are all still there; others are removed.  A file proves itself
+ * by checksums; one that does not is removed and made anew.
  */
 struct marks;
 
@@ -42,11 +42,11 @@ int marks_keep(struct marks *m, const struct digest *sources, size_t n);
  * it, and what was said of it then. */
 bool marks_has_source(const struct marks *m, const struct digest *source,
     uint64_t *ret_value);
-/** marks_source(m, source, value): what is added from now on is of that; NULL, as it
- * is in the beginning: of nothing that lasts (a journal): no later collection
- * takes it over.  A source is complete when the next one begins, which can be
- * NULL: then what was added so far is kept even if this collection is given
- * up. */
+/** marks_source(m, source, value): what is added from now on is of that; NULL,
+ * as it is in the beginning: of nothing that lasts (a journal): no later
+ * collection takes it over.  A source is complete when the next one begins,
+ * which can be NULL: then what was added so far is kept even if this collection
+ * is given up. */
 int marks_source(struct marks *m, const struct digest *source, uint64_t value);
 int marks_add(struct marks *m, const struct digest *d);
 int marks_add_n(struct marks *m, const struct digest *d, size_t n);

@@ -59,7 +59,8 @@ struct marks_writer {
 	size_t n;		/* in b */
 	struct digest *b;	/* owned */
 };
-/** marks_writer_init(w, id, fd): of an empty file; takes fd over.  id: random. */
+/** marks_writer_init(w, id, fd): of an empty file; takes fd over.  id is
+ * random. */
 int marks_writer_init(struct marks_writer *w, uint64_t id, int fd);
 int marks_writer_source(struct marks_writer *w, const struct digest *d);
 int marks_writer_add(struct marks_writer *w, const struct digest *d);

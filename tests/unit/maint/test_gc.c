@@ -400,7 +400,8 @@ test_missing(void **state)
 	assert_string_equal(t->text,
 	    "ns/x/ns/y/vm/100/2024-01-01T00:00:00Z/disk.img.fidx");
 	t = gc_told(w, GC_MISSING, gc_key(3));
-	assert_string_equal(t->text, "host/a/2024-01-01T00:00:00Z/root.pxar.didx");
+	assert_string_equal(t->text,
+	    "host/a/2024-01-01T00:00:00Z/root.pxar.didx");
 	/* Named again when nothing else had to be read. */
 	assert_int_equal(gc_world_run(w), 0);
 	assert_int_equal(w->res.indices_reused, 3);

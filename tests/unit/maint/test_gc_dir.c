@@ -174,6 +174,55 @@ test_strangers(void **state)
 			fail_msg("%s is gone", path[i]);
 }
 
+/* Beside chunk 1. */
+static void
+in_sub(char out[160], const char *name)
+{
+	const char *key = gc_key(1);
+
+	snprintf(out, 160, "%.*s%s", (int)(strrchr(key, '/') + 1 - key), key,
+	    name);
+}
+
+/* What we began and did not finish is ours to remove, a day later. */
+static void
+test_unfinished(void **state)
+{
+	static const struct {
+		const char *name;
+		bool old, goes;
+	} v[] = {
+	    {".tmp_0123456789abcdef", true, true},
+	    {".tmp_0123456789abcdee", false, false},
+	    {".tmp_0123456789abcdeg", true, false},
+	    {".tmp_0123456789abcde", true, false},
+	    {".tmp_AbCdEf", true, false},
+	    {"x.tmp_0123456789abcdef", true, false},
+	};
+	struct gc_world *w = *state;
+	char path[160];
+
+	gc_put_chunk(w, 1);
+	for (size_t i = 0; i < ARRAY_SIZE(v); i++) {
+		in_sub(path, v[i].name);
+		write_file(w, path, "x", 1);
+		if (v[i].old)
+			set_age(w, path, 2 * DAY);
+	}
+	w->o.cutoff = 0;
+	w->o.dry_run = true;
+	assert_int_equal(gc_world_run(w), 0);
+	in_sub(path, v[0].name);
+	assert_true(is_there(w, path));
+	w->o.dry_run = false;
+	assert_int_equal(gc_world_run(w), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(v); i++) {
+		in_sub(path, v[i].name);
+		if (is_there(w, path) == v[i].goes)
+			fail_msg("%s", v[i].name);
+	}
+}
+
 static void
 test_set_aside(void **state)
 {
@@ -327,6 +376,7 @@ main(void)
 		DIR_TEST(test_last_access),
 		DIR_TEST(test_dry_run),
 		DIR_TEST(test_strangers),
+		DIR_TEST(test_unfinished),
 		DIR_TEST(test_set_aside),
 		DIR_TEST(test_stray_indices),
 		DIR_TEST(test_status),
