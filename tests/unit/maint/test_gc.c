@@ -470,18 +470,21 @@ test_no_answer(void **state)
 	struct gc_world *w = *state;
 	uint64_t hold;
 	struct digest d = gc_digest(50);
+	uint64_t begin;
 
 	put_chunks(w, 0, 2500);
 	gc_put_index(w, A1, 0, 50);
 	w->f->fail_delete = -ETIMEDOUT;
 	w->o.cutoff = 0;
-	guard_set_grace(w->guard, 200);
+	guard_set_grace(w->guard, 300);
+	begin = clock_mono_ms();
 	assert_int_equal(gc_world_run(w), -ETIMEDOUT);
 	assert_int_equal(w->f->n[STORE_DELETE], 1);
 	assert_int_equal(w->res.removed, 0);
 	/* A writer is told only when that is over. */
 	hold = guard_hold(w->guard);
 	assert_int_equal(guard_mark(w->guard, &d), 0);
+	assert_true(clock_mono_ms() - begin >= 300);
 	guard_release(w->guard, hold);
 	w->f->fail_delete = 0;
 	assert_int_equal(gc_world_run(w), 0);
