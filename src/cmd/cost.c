@@ -209,6 +209,18 @@ cost_json_mount(const json_t *before, const json_t *after)
 					    json_null());
 }
 
+void
+cost_add(struct store_counts *sum, const struct store_counts *c)
+{
+	for (int v = 0; v < STORE_VERBS; v++) {
+		sum->requests[v] += c->requests[v];
+		sum->failed[v] += c->failed[v];
+	}
+	sum->retries += c->retries;
+	sum->bytes_read += c->bytes_read;
+	sum->bytes_written += c->bytes_written;
+}
+
 /* Both were counted at about the same time: not below nothing. */
 static void
 take(uint64_t *sum, uint64_t v)

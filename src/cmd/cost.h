@@ -42,7 +42,9 @@ void cost_print_mount(const struct options *o, const json_t *before,
  * none. */
 json_t *cost_json_mount(const json_t *before, const json_t *after);
 
-/** cost_sub(sum, c): what came after c was counted. */
+/** cost_add(sum, c): of several stores, or of several steps.
+ * cost_sub(sum, c): what came after c was counted. */
+void cost_add(struct store_counts *sum, const struct store_counts *c);
 void cost_sub(struct store_counts *sum, const struct store_counts *c);
 
 /**
