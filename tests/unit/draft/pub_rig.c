@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/num.h"
+#include "repo/guard.h"
 #include "repo/known.h"
 #include "repo/repo.h"
 #include "repo/tree.h"
@@ -79,7 +80,9 @@ rig_open(struct rig *g)
 	assert_int_equal(repo_open(gate_door(g->gate), &ro, &g->repo), 0);
 	assert_int_equal(known_new(NULL, "g", 1000000,
 	    &g->known), 0);
+	assert_int_equal(guard_new(NULL, g->known, &g->guard), 0);
 	uo.chunks = repo_chunks(g->repo);
+	uo.guard = g->guard;
 	assert_int_equal(uploads_new(repo_store(g->repo), g->known, &uo,
 	    &g->up), 0);
 	g->o.state = state;
@@ -96,9 +99,11 @@ rig_close(struct rig *g)
 {
 	if (g->ds == NULL)
 		return;
+	guard_shutdown(g->guard);
 	drafts_shutdown(g->ds);
 	drafts_free(g->ds);
 	uploads_free(g->up);
+	guard_free(g->guard);
 	known_free(g->known);
 	repo_free(g->repo);
 	g->ds = NULL;

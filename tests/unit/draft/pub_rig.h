@@ -27,6 +27,7 @@ struct rig {
 	struct group_name group;
 	struct repo *repo;
 	struct known *known;
+	struct guard *guard;
 	struct uploads *up;
 	struct drafts *ds;
 	struct draft *d;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "pub_rig.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,8 @@
 #include "base/log.h"
 #include "base/num.h"
 #include "draft/draft_priv.h"
+#include "repo/guard.h"
+#include "repo/known.h"
 
 #include "../cm.h"
 
@@ -166,6 +169,83 @@ test_group_goes_at_once(void **state)
 	free(p);
 }
 
+static void *
+run_publish(void *arg)
+{
+	struct rig *g = arg;
+
+	return (void *)(intptr_t)draft_publish(g->d, RIG_T + 1);
+}
+
+/* A chunk that a snapshot has is being deleted, of all things, when the next one
+ * is made of it. */
+static void
+begin_deleting(struct rig *g, struct digest *ret, pthread_t *t)
+{
+	struct index *x;
+	uint8_t p[4096];
+	bool spared;
+
+	rig_noise(p, sizeof(p), 8);
+	rig_begin(g, false);
+	rig_open(g);
+	fs_write(g, "a.img", p, sizeof(p));
+	assert_int_equal(draft_publish(g->d, RIG_T), 0);
+	x = rig_index(g, RIG_T, "a.img.fidx");
+	*ret = index_chunk(x, 0).digest;
+	index_unref(x);
+	assert_true(known_has(g->known, ret));
+	assert_false(guard_is_marked(g->guard, ret));
+	assert_int_equal(guard_begin(g->guard), 0);
+	assert_int_equal(guard_condemn(g->guard, ret, 1, &spared), 0);
+	assert_false(spared || known_has(g->known, ret));
+	fs_text(g, "b.conf", "more");
+	assert_int_equal(pthread_create(t, NULL, run_publish, g), 0);
+	while (guard_waiting(g->guard) == 0)
+		usleep(10000);
+}
+
+static void
+test_publish_waits_for_a_delete(void **state)
+{
+	struct digest d;
+	struct rig g;
+	pthread_t t;
+	uint64_t puts;
+	void *r;
+
+	(void)state;
+	begin_deleting(&g, &d, &t);
+	puts = g.gate->chunk_puts;
+	assert_int_equal(guard_settle(g.guard, true), 0);
+	assert_int_equal(pthread_join(t, &r), 0);
+	assert_int_equal((intptr_t)r, 0);
+	/* It was brought again, and the collector still keeps its mark. */
+	assert_int_equal(g.gate->chunk_puts, puts + 1);
+	assert_true(known_has(g.known, &d));
+	assert_true(guard_is_marked(g.guard, &d));
+	guard_end(g.guard);
+	assert_false(guard_is_marked(g.guard, &d));
+	rig_end(&g);
+}
+
+static void
+test_shutdown_ends_that(void **state)
+{
+	struct digest d;
+	struct rig g;
+	pthread_t t;
+	void *r;
+
+	(void)state;
+	begin_deleting(&g, &d, &t);
+	guard_shutdown(g.guard);
+	assert_int_equal(pthread_join(t, &r), 0);
+	assert_int_equal((intptr_t)r, -ESHUTDOWN);
+	guard_end(g.guard);
+	rig_end(&g);
+}
+
 int
 main(void)
 {
@@ -173,6 +253,8 @@ main(void)
 		cmocka_unit_test(test_outcome_is_asked_for),
 		cmocka_unit_test(test_end_waits_for_the_idle_one),
 		cmocka_unit_test(test_group_goes_at_once),
+		cmocka_unit_test(test_publish_waits_for_a_delete),
+		cmocka_unit_test(test_shutdown_ends_that),
 	};
 
 	log_set_level(LOG_LVL_ERR);
