@@ -74,6 +74,9 @@ fetch_page(struct s3 *c, struct cursor *u, struct req *q, struct s3_error *e)
 
 	if (u->token != NULL)
 		url_add_query(&query, "continuation-token", u->token);
+	/* A key may have a character that no XML can hold: that must not hide
+	 * all others. */
+	url_add_query(&query, "encoding-type", "url");
 	url_add_query(&query, "list-type", "2");
 	if (u->prefix[0] != '\0')
 		url_add_query(&query, "prefix", u->prefix);
