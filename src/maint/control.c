@@ -277,11 +277,12 @@ is_sending(const struct peer *p)
 	return p->out.len > 0;
 }
 
-/* events: of poll; 0: goes on. */
+/* events: of poll; 0: goes on.  Who could not be served while somebody else was
+ * is not late. */
 static int
 serve_peer(struct control *c, struct peer *p, short events)
 {
-	if (p->deadline != 0 && deadline_left(p->deadline) == 0) {
+	if (events == 0 && p->deadline != 0 && deadline_left(p->deadline) == 0) {
 		log_warn("a command that asked this mount for something has "
 		    "stopped in the middle of it");
 		return -ETIMEDOUT;
