@@ -24,6 +24,8 @@
 #define TEXT_MAX 16384
 #define TIMEOUT_MS 60000
 #define HOST_MAX 255
+/* It begins as a time and is counted up: far from what JSON can say. */
+#define NUMBER_MAX ((json_int_t)1 << 60)
 
 void
 claim_state_fini(struct claim_state *s)
@@ -46,7 +48,8 @@ claim_state_parse(const void *p, size_t len, struct claim_state *ret)
 	path = json_string_value(json_object_get(j, "state"));
 	number = json_integer_value(json_object_get(j, "number"));
 	if (host == NULL || strlen(host) == 0 || strlen(host) > HOST_MAX ||
-	    path == NULL || path[0] != '/' || number <= 0)
+	    path == NULL || path[0] != '/' || number <= 0 ||
+	    number > NUMBER_MAX)
 		return -EBADMSG;
 	ret->host = strdup(host);
 	ret->path = strdup(path);

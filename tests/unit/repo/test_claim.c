@@ -408,7 +408,9 @@ check_state(struct store *s, const char *base)
 	static const char *const odd[] = {"", "{}", "[]", "{\"host\":1}",
 	    "{\"host\":\"a\",\"state\":\"relative\",\"number\":1}",
 	    "{\"host\":\"a\",\"state\":\"/x\",\"number\":0}",
-	    "{\"host\":\"other\",\"state\":\"/x\",\"number\":7}"};
+	    "{\"host\":\"other\",\"state\":\"/x\",\"number\":7}",
+	    "{\"host\":\"other\",\"state\":\"/x\","
+	    "\"number\":9223372036854775807}"};
 	char one[128], two[128], again[128], path[192], other[192];
 
 	open_in = NULL;
@@ -448,6 +450,10 @@ check_state(struct store *s, const char *base)
 		assert_int_equal(claim_with(s, base, "/a/drafts", false, two),
 		    0);
 		assert_string_not_equal(one, two);
+		/* What was written then says something. */
+		assert_int_equal(claim_with(s, base, "/a/drafts", false, again),
+		    0);
+		assert_string_equal(two, again);
 	}
 }
 
