@@ -101,13 +101,14 @@ on_progress(void *arg, int phase, uint64_t done, uint64_t total)
 
 static void
 print_json(struct run *x, const struct upkeep *u, const struct gc_result *res,
-    const struct store_counts *would)
+    bool complete, const struct store_counts *would)
 {
 	json_t *j = gc_result_json(res, x->o->dry_run);
 	struct store_counts c;
 
 	stack_counts(&u->s, &c);
 	json_object_set_new(j, "store", json_string(u->s.t.name));
+	json_object_set_new(j, "complete", json_boolean(complete));
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
 		if (i != GC_WOULD || x->o->dry_run)
 			json_object_set(j, kinds[i].json, x->lists[i]);
@@ -165,9 +166,9 @@ collect(struct options *o, struct upkeep *u, struct store_counts *would)
 		would->requests[STORE_DELETE] = cost_deletes(o,
 		    res.removed + res.removed_bad);
 	if (o->json)
-		print_json(&x, u, &res, would);
-	else
-		gc_text_print(&res, o->dry_run);
+		print_json(&x, u, &res, r >= 0, would);
+	else if (!o->quiet)
+		gc_text_print(&res, o->dry_run, r >= 0);
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
 		json_decref(x.lists[i]);
 	return status_of(r, &res, u->s.t.name);

@@ -68,13 +68,17 @@ print_marked(const struct gc_result *r)
 }
 
 void
-gc_text_print(const struct gc_result *r, bool dry_run)
+gc_text_print(const struct gc_result *r, bool dry_run, bool complete)
 {
 	char size[NUM_SIZE_MAX];
 	struct gc_figures f;
 
+	if (complete || r->chunks > 0)
+		print_removed(r, dry_run);
+	/* The rest would be of half a store. */
+	if (!complete)
+		return;
 	gc_figures(r, &f);
-	print_removed(r, dry_run);
 	print_marked(r);
 	size_line("Original data usage", r->index_data_bytes);
 	printf("On-Disk usage: %s", num_format_size(size, f.disk_bytes));

@@ -146,11 +146,16 @@ def test_directory(fx, tmp):
     present = fmtcheck.Directory(store).files
     p = run("gc", store, "--cutoff", "0", *opts, check=False)
     assert p.returncode == 3 and index in p.stderr, p
+    assert p.stdout == "", "figures of half a store"
     assert fmtcheck.Directory(store).files == present
+    p = run("gc", store, "--cutoff", "0", "--json", *opts, check=False)
+    assert json.loads(p.stdout)["complete"] is False
     with open(f"{snap}/{index}", "wb") as f:
         f.write(whole)
     p = run("gc", store, "--cutoff", "0", *opts)
     assert "Removed chunks: " in p.stdout and "cost: " in p.stderr
+    p = run("gc", store, "--quiet", *opts)
+    assert p.stdout + p.stderr == ""
     rest = fmtcheck.Directory(store)
     assert garbage(rest) <= {ZERO}
     lost = next(f for f in rest.files if fmtrules.CHUNK.fullmatch(f) and
