@@ -66,14 +66,14 @@ print_list(const struct changes_report *r)
 
 	json_array_foreach(r->list, i, c) {
 		printf("%s %s ", text_of(c, "what"), text_of(c, "kind"));
-		show_name(stdout, text_of(c, "path"));
+		show_line(stdout, text_of(c, "path"));
 		putchar('\n');
 	}
 	if (r->left_out > 0)
 		printf("and %" JSON_INTEGER_FORMAT " more\n", r->left_out);
 	json_array_foreach(r->ignored, i, c) {
 		fputs("ignored ", stdout);
-		show_name(stdout, json_string_value(c) != NULL ?
+		show_line(stdout, json_string_value(c) != NULL ?
 		    json_string_value(c) : "?");
 		putchar('\n');
 	}

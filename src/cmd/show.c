@@ -17,16 +17,21 @@
 #include "vfs/vfs.h"
 
 void
-show_name(FILE *f, const char *name)
+show_line(FILE *f, const char *name)
 {
 	_cleanup_(str_fini) struct str s = {0};
 
-	if (!isatty(fileno(f))) {
-		fputs(name, f);
-		return;
-	}
 	str_escape(&s, name, strlen(name));
 	fputs(str_get(&s), f);
+}
+
+void
+show_name(FILE *f, const char *name)
+{
+	if (isatty(fileno(f)))
+		show_line(f, name);
+	else
+		fputs(name, f);
 }
 
 int

@@ -13,6 +13,9 @@ struct vfs_attr;
  * Names and numbers on their way to people and programs.
  */
 
+/** show_line(f, name): escaped, so that a line of a report stays one, whoever
+ * reads it. */
+void show_line(FILE *f, const char *name);
 /** show_name(f, name): escaped if f is a terminal, else as it is. */
 void show_name(FILE *f, const char *name);
 

@@ -173,7 +173,7 @@ on_path(void *arg, const struct verify_path *p)
 	if (p->path[0] != '\0')
 		str_addf(&path, "/%s", p->path);
 	fputs("    ", stdout);
-	show_name(stdout, str_get(&path));
+	show_line(stdout, str_get(&path));
 	if (p->part == VERIFY_CONTENT)
 		printf(" bytes %" PRIu64 "-%" PRIu64 "\n", p->off,
 		    p->off + p->len);
