@@ -288,7 +288,8 @@ cmd_key(struct options *o, char **args, int n)
 		    "too many arguments", args[0], verbs[i].args);
 		return EXIT_USAGE;
 	}
-	log_err("key: the action is none\nhint: create, show, "
-	    "change-passphrase, export-paper, create-master-key or recover");
+	log_err("key: there is no action '%s'\nhint: create, show, "
+	    "change-passphrase, export-paper, create-master-key or recover",
+	    args[0]);
 	return EXIT_USAGE;
 }

@@ -210,7 +210,7 @@ keys_kdf(const struct options *o, enum keyfile_kdf *ret)
 	*ret = KEYFILE_SCRYPT;
 	if (o->kdf == NULL || keyfile_kdf_parse(o->kdf, ret) == 0)
 		return EXIT_OK;
-	log_err("kdf: '%s' is none\nhint: scrypt, pbkdf2 or none", o->kdf);
+	log_err("kdf: there is no '%s'\nhint: scrypt, pbkdf2 or none", o->kdf);
 	return EXIT_USAGE;
 }
 

@@ -64,6 +64,8 @@ why(int err)
 		return "something of it is missing";
 	case -EBUSY:
 		return "a backup server is at work on it";
+	case -EDQUOT:
+		return "a limit was reached";
 	default:
 		return strerror(-err);
 	}

@@ -140,7 +140,7 @@ read_one(struct job *j)
 		    "what it refers to is not known\n"
 		    "hint: repair it from a copy, or forget its snapshot",
 		    gc_shown(i), why);
-	else if (r < 0 && r != -ESHUTDOWN)
+	else if (r < 0 && r != -ESHUTDOWN && r != -EDQUOT)
 		log_err("%s: cannot read the index: %s; nothing is deleted, "
 		    "for what it refers to is not known", gc_shown(i),
 		    strerror(-r));

@@ -262,7 +262,7 @@ record(struct verify *v, struct verify_one *one)
 		v->res->unrecorded++;
 		v->res->record_error = r;
 		log_warn("%s: the result cannot be recorded: %s", one->path,
-		    strerror(-r));
+		    r == -EDQUOT ? "a limit was reached" : strerror(-r));
 	}
 	return r == -EDQUOT ? r : 0;
 }
