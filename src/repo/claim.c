@@ -30,6 +30,7 @@ struct claim {
 	int run_fd;		/* owned: the lock of this host */
 	int own_fd;		/* owned: that of the directory, or -1 */
 	int pbs_fd;		/* owned: Proxmox Backup's, or -1 */
+	int state_fd;		/* owned: that of the state directory, or -1 */
 
 	pthread_mutex_t lock;	/* guards the rest */
 	unsigned holders;
@@ -115,7 +116,9 @@ tell_state(struct claim *c, struct store *s, int dir,
 
 	str_add(&text, c->marker);
 	if (o->state != NULL) {
-		r = claim_state_take(s, dir, o, &number);
+		r = claim_state_lock(o, &c->state_fd);
+		if (r == 0)
+			r = claim_state_take(s, dir, o, &number);
 		if (r < 0) {
 			str_fini(&text);
 			return r;
@@ -172,7 +175,7 @@ claim_new(const struct claim_opts *o, struct claim **ret)
 		free(c);
 		return r;
 	}
-	c->run_fd = c->own_fd = c->pbs_fd = -1;
+	c->run_fd = c->own_fd = c->pbs_fd = c->state_fd = -1;
 	c->name = strdup(o->name);
 	r = c->name == NULL ? -ENOMEM :
 	    claim_lock_open(o->run_dir, o->identity, &c->run_fd);
@@ -339,6 +342,8 @@ claim_free(struct claim *c)
 		return;
 	/* Closing them ends the locks; the files stay, or somebody could lock
 	 * one that has no name any more. */
+	if (c->state_fd >= 0)
+		close(c->state_fd);
 	if (c->pbs_fd >= 0)
 		close(c->pbs_fd);
 	if (c->own_fd >= 0)

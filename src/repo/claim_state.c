@@ -2,9 +2,11 @@
 #include "repo/claim_state.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -32,6 +34,7 @@ claim_state_fini(struct claim_state *s)
 {
 	free(s->host);
 	free(s->path);
+	free(s->identity);
 	memset(s, 0, sizeof(*s));
 }
 
@@ -40,13 +43,14 @@ int
 claim_state_parse(const void *p, size_t len, struct claim_state *ret)
 {
 	json_auto_t *j = json_loadb(p, len, JSON_REJECT_DUPLICATES, NULL);
-	const char *host, *path;
+	const char *host, *path, *identity;
 	json_int_t number;
 
 	memset(ret, 0, sizeof(*ret));
 	host = json_string_value(json_object_get(j, "host"));
 	path = json_string_value(json_object_get(j, "state"));
 	number = json_integer_value(json_object_get(j, "number"));
+	identity = json_string_value(json_object_get(j, "identity"));
 	if (host == NULL || strlen(host) == 0 || strlen(host) > HOST_MAX ||
 	    path == NULL || path[0] != '/' || number <= 0 ||
 	    number > NUMBER_MAX)
@@ -54,7 +58,10 @@ claim_state_parse(const void *p, size_t len, struct claim_state *ret)
 	ret->host = strdup(host);
 	ret->path = strdup(path);
 	ret->number = (uint64_t)number;
-	if (ret->host != NULL && ret->path != NULL)
+	if (identity != NULL)
+		ret->identity = strdup(identity);
+	if (ret->host != NULL && ret->path != NULL &&
+	    (identity == NULL || ret->identity != NULL))
 		return 0;
 	claim_state_fini(ret);
 	return -ENOMEM;
@@ -90,12 +97,13 @@ read_state(struct store *s, int dir, struct claim_state *ret)
 }
 
 static int
-write_state(struct store *s, int dir, const char *host, const char *path,
-    uint64_t number)
+write_state(struct store *s, int dir, const char *host,
+    const struct claim_opts *o, uint64_t number)
 {
 	const struct store_put how = {.deadline = deadline_in(TIMEOUT_MS)};
-	json_auto_t *j = json_pack("{s:s,s:s,s:I}", "host", host, "state",
-	    path, "number", (json_int_t)number);
+	json_auto_t *j = json_pack("{s:s,s:s,s:I,s:s}", "host", host,
+	    "state", o->state, "number", (json_int_t)number, "identity",
+	    o->identity);
 	_cleanup_free_ char *text = j == NULL ? NULL :
 	    json_dumps(j, JSON_COMPACT);
 	struct iovec iov = {.iov_base = text};
@@ -110,15 +118,64 @@ write_state(struct store *s, int dir, const char *host, const char *path,
 	return r > 0 ? 0 : r;
 }
 
+/* -EBUSY if somebody works with it.  One that is not there, or cannot be opened,
+ * is for others to judge. */
+static int
+lock_dir(const char *path, int *ret)
+{
+	*ret = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (*ret < 0 || flock(*ret, LOCK_EX | LOCK_NB) == 0 ||
+	    errno != EWOULDBLOCK)
+		return 0;
+	close(*ret);
+	*ret = -1;
+	return -EBUSY;
+}
+
+int
+claim_state_lock(const struct claim_opts *o, int *ret)
+{
+	int r;
+
+	*ret = -1;
+	/* Who needs it and has no place for it is told so. */
+	if (io_mkdirs(AT_FDCWD, o->state, 0700) < 0)
+		return 0;
+	r = lock_dir(o->state, ret);
+	if (r < 0)
+		log_err("%s: another program on this host writes into it, and "
+			"uses %s\n"
+			"hint: one writes at a time; others may read, with "
+			"-o ro", o->name, o->state);
+	return r;
+}
+
+/* He lives, by another name of the store, or as another user. */
+static int
+check_unused(const struct claim_state *old, const struct claim_opts *o)
+{
+	_cleanup_close_ int fd = -1;
+	int r = lock_dir(old->path, &fd);
+
+	if (r < 0)
+		log_err("%s: another program on this host writes into it, and "
+			"uses %s\n"
+			"hint: one writes at a time; others may read, with "
+			"-o ro", o->name, old->path);
+	return r;
+}
+
 /* Whether what is written there would be lost. */
 static int
 check_other(const struct claim_state *old, const struct claim_opts *o)
 {
 	int r;
 
-	if (o->has_open == NULL)
-		return 0;
-	r = o->has_open(old->path, o->identity);
+	r = check_unused(old, o);
+	if (r < 0 || o->has_open == NULL)
+		return r;
+	r = o->has_open(old->path, old->identity != NULL ? old->identity :
+	    o->identity);
 	if (r == 0)
 		return 0;
 	if (o->takeover) {
@@ -156,7 +213,7 @@ replace(struct store *s, int dir, const struct claim_opts *o,
 	if (r < 0)
 		return r;
 	*ret_number = MAX(number, old->number + 1);
-	return write_state(s, dir, host, o->state, *ret_number);
+	return write_state(s, dir, host, o, *ret_number);
 }
 
 /* By whatever name, also if it is not there yet. */

@@ -412,28 +412,31 @@ check_state(struct store *s, const char *base)
 	    "{\"host\":\"other\",\"state\":\"/x\","
 	    "\"number\":9223372036854775807}"};
 	char one[128], two[128], again[128], path[192], other[192];
+	char a[192], b[192];
 
+	snprintf(a, sizeof(a), "%s/a/drafts", dir);
+	snprintf(b, sizeof(b), "%s/b/drafts", dir);
 	open_in = NULL;
 	open_error = 0;
-	assert_int_equal(claim_with(s, base, "/a/drafts", false, one), 0);
-	assert_int_equal(claim_with(s, base, "/a/drafts", false, again), 0);
+	assert_int_equal(claim_with(s, base, a, false, one), 0);
+	assert_int_equal(claim_with(s, base, a, false, again), 0);
 	assert_string_equal(one, again);
 	/* Another one: what the first knows may not be so any more. */
-	assert_int_equal(claim_with(s, base, "/b/drafts", false, two), 0);
+	assert_int_equal(claim_with(s, base, b, false, two), 0);
 	assert_string_not_equal(one, two);
-	assert_int_equal(claim_with(s, base, "/a/drafts", false, again), 0);
+	assert_int_equal(claim_with(s, base, a, false, again), 0);
 	assert_string_not_equal(one, again);
 	assert_string_not_equal(two, again);
 	/* Who needs what is in it keeps others out. */
-	open_in = "/a/drafts";
-	assert_int_equal(claim_with(s, base, "/b/drafts", false, two), -EBUSY);
-	assert_int_equal(claim_with(s, base, "/a/drafts", false, one), 0);
+	open_in = a;
+	assert_int_equal(claim_with(s, base, b, false, two), -EBUSY);
+	assert_int_equal(claim_with(s, base, a, false, one), 0);
 	assert_string_equal(one, again);
-	assert_int_equal(claim_with(s, base, "/b/drafts", true, two), 0);
-	open_in = "/b/drafts";
-	assert_int_equal(claim_with(s, base, "/a/drafts", false, one), -EBUSY);
+	assert_int_equal(claim_with(s, base, b, true, two), 0);
+	open_in = b;
+	assert_int_equal(claim_with(s, base, a, false, one), -EBUSY);
 	open_error = -EACCES;
-	assert_int_equal(claim_with(s, base, "/a/drafts", false, one), -EBUSY);
+	assert_int_equal(claim_with(s, base, a, false, one), -EBUSY);
 	open_in = NULL;
 	open_error = 0;
 	/* The same one by another name, and what says nothing. */
@@ -447,7 +450,7 @@ check_state(struct store *s, const char *base)
 	assert_int_equal(rmdir(path), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(odd); i++) {
 		put_state(s, base, odd[i]);
-		assert_int_equal(claim_with(s, base, "/a/drafts", false, two),
+		assert_int_equal(claim_with(s, base, a, false, two),
 		    0);
 		assert_string_not_equal(one, two);
 		/* What was written then says something. */
@@ -461,20 +464,21 @@ static void
 the_state_directory_is_named(void **state)
 {
 	struct store *s = bucket();
-	char base[192], gen[128];
+	char base[192], gen[128], a[192];
 
 	(void)state;
+	snprintf(a, sizeof(a), "%s/a/drafts", dir);
 	check_state(s, NULL);
 	/* Nothing more than one look. */
 	store_free(s);
 	s = bucket();
-	assert_int_equal(claim_with(s, NULL, "/a/drafts", false, gen), 0);
+	assert_int_equal(claim_with(s, NULL, a, false, gen), 0);
 	{
 		uint64_t gets = requests(s, STORE_GET);
 		uint64_t puts = requests(s, STORE_PUT);
 
 		assert_int_equal(puts, 2);
-		assert_int_equal(claim_with(s, NULL, "/a/drafts", false, gen),
+		assert_int_equal(claim_with(s, NULL, a, false, gen),
 		    0);
 		assert_int_equal(requests(s, STORE_GET), gets + 3);
 		assert_int_equal(requests(s, STORE_PUT), puts);
@@ -483,6 +487,45 @@ the_state_directory_is_named(void **state)
 	store_free(s);
 	s = directory(base);
 	check_state(s, base);
+	store_free(s);
+}
+
+/* Locks and names of a store may differ from one program to the next: with the
+ * place of cron's, say, or another spelling of the server. */
+static void
+a_state_directory_is_one_programs(void **state)
+{
+	struct store *s = bucket();
+	struct claim_opts o = opts();
+	char a[192], b[192], run[192], gen[128];
+	struct claim *c, *other;
+
+	(void)state;
+	open_in = NULL;
+	open_error = 0;
+	snprintf(a, sizeof(a), "%s/one/drafts", dir);
+	snprintf(b, sizeof(b), "%s/two/drafts", dir);
+	snprintf(run, sizeof(run), "%s/other-run", dir);
+	o.state = a;
+	o.has_open = has_open;
+	assert_int_equal(claim_take(s, &o, &c), 0);
+	o.run_dir = run;
+	assert_int_equal(claim_take(s, &o, &other), -EBUSY);
+	o.state = b;
+	assert_int_equal(claim_take(s, &o, &other), -EBUSY);
+	/* He lives: there is nothing to be taken over. */
+	o.takeover = true;
+	o.identity = "s3://b/d by another name";
+	assert_int_equal(claim_take(s, &o, &other), -EBUSY);
+	claim_free(c);
+	/* What he has is still asked for by the name that he knew. */
+	open_in = a;
+	o.takeover = false;
+	assert_int_equal(claim_take(s, &o, &other), -EBUSY);
+	open_in = NULL;
+	assert_int_equal(claim_with(s, NULL, a, false, gen), 0);
+	assert_int_equal(claim_take(s, &o, &other), 0);
+	claim_free(other);
 	store_free(s);
 }
 
@@ -703,6 +746,7 @@ main(void)
 	    TEST(one_writes_at_a_time),
 	    TEST(a_directory_is_locked_against_collection),
 	    TEST(the_state_directory_is_named),
+	    TEST(a_state_directory_is_one_programs),
 	    TEST(a_collection_has_the_directory_alone),
 	    TEST(collection_is_waited_for),
 	    TEST(links_in_the_way_are_not_followed),
