@@ -144,8 +144,9 @@ collect(struct options *o, struct upkeep *u, struct store_counts *would)
 	struct gc_opts go = {
 	    .repo = u->s.repo,
 	    .agent = u->agent,
-	    .state = u->drafts,
-	    .identity = u->identity,
+	    /* Those of a mount may be elsewhere: that says where. */
+	    .state = u->agent == NULL ? u->drafts : NULL,
+	    .identity = u->agent == NULL ? u->identity : NULL,
 	    .work = u->work,
 	    .cutoff = (int64_t)((o->cutoff + 999) / 1000),
 	    .dry_run = o->dry_run,
