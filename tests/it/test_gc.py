@@ -266,3 +266,26 @@ def test_beside_a_mount(tmp):
     writing.same(want, writing.contents(m / w.published[-1]))
     m.stop()
     site.stop()
+
+
+def test_state_of_the_mount(tmp):
+    """What only journals refer to is kept, though the command would look for
+    them elsewhere."""
+    store = writing.bare(f"{tmp}/store")
+    site = writing.Site(store, tmp, ["fsync=s3"])
+    m = site.mount()
+    data = random.Random(3).randbytes(3 << 20)
+    fd = os.open(f"{writing.begin(m)}/disk.img", os.O_CREAT | os.O_WRONLY)
+    os.write(fd, data)
+    os.fsync(fd)
+    os.close(fd)
+    there = garbage(fmtcheck.Directory(store))
+    assert there
+    j = gc(store, "-o", f"state={tmp}/elsewhere")
+    assert j["removed"] == 0
+    assert garbage(fmtcheck.Directory(store)) == there
+    path = writing.publish(m)
+    with open(f"{m / path}/disk.img", "rb") as f:
+        assert f.read() == data
+    m.stop()
+    site.stop()
