@@ -116,6 +116,10 @@ open_all(struct writing *w)
 	    &w->known);
 	if (r < 0)
 		return r;
+	/* A snapshot in a listing from long ago may be gone, and its chunks with
+	 * it: each is asked for before they count as known. */
+	if (repo_is_offline(w->s->repo))
+		(void)known_condemn(w->known, NULL, 0);
 	damage_listen(repo_damage(w->s->repo), on_damage, w->known);
 	if (snprintf(path, sizeof(path), "%s/" STATE_DIR_GUARD, w->dir) >=
 	    PATH_MAX)
