@@ -340,8 +340,9 @@ run(void *arg)
 			    .events = is_sending(c->peers[i]) ? POLLOUT :
 			    POLLIN};
 		fds[n] = (struct pollfd){.fd = c->wake, .events = POLLIN};
+		/* While there are too many the next one waits. */
 		fds[n + 1] = (struct pollfd){.fd = c->listen,
-		    .events = POLLIN};
+		    .events = n < PEERS_MAX ? POLLIN : 0};
 		if (poll(fds, n + 2, next_timeout(c)) < 0 && errno != EINTR) {
 			log_err("control socket: %m");
 			break;
