@@ -21,6 +21,8 @@
 #define MANIFEST_NAME "index.json.blob"
 #define LOG_NAME "client.log.blob"
 #define MANIFEST_STORED_MAX (16 * MIB + 4096)
+/* A verification that begins later than that has not been. */
+#define SKEW_S 86400
 
 struct check {
 	struct verify_one *one;
@@ -254,6 +256,7 @@ static bool
 is_recent(struct verify_one *one)
 {
 	struct verify *v = one->v;
+	const int64_t now = clock_real_s();
 	struct manifest *m;
 	int64_t start;
 	bool recent;
@@ -264,7 +267,7 @@ is_recent(struct verify_one *one)
 	recent = m->verify_state != NULL && streq(m->verify_state, "ok") &&
 	    m->verify_upid != NULL &&
 	    verify_upid_start(m->verify_upid, &start) == 0 &&
-	    start > clock_real_s() - v->o->since;
+	    start > now - v->o->since && start < now + SKEW_S;
 	manifest_unref(m);
 	return recent;
 }

@@ -492,6 +492,12 @@ what_was_verified_lately_is_left_out(void **state)
 	g.o.since = 50;
 	rig_run(&g, VERIFY_FULL);
 	assert_int_equal(g.res.ok, 2);
+	/* Or will be. */
+	verify_upid(g.upid, "my store", clock_real_s() + 1000000);
+	rig_run(&g, VERIFY_FULL);
+	assert_int_equal(g.res.recorded, 2);
+	rig_run(&g, VERIFY_FULL);
+	assert_int_equal(g.res.ok, 2);
 	rig_close(&g);
 }
 
