@@ -163,14 +163,34 @@ peer_free(struct control *c, struct peer *p)
 	free(p);
 }
 
+/* 0: goes on; -errno: it is over. */
+static int
+send_some(struct peer *p)
+{
+	ssize_t n = send(p->fd, p->out.s + p->sent, p->out.len - p->sent,
+	    MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+	p->sent += (size_t)n;
+	if (p->sent < p->out.len)
+		return 0;
+	str_fini(&p->out);
+	p->sent = 0;
+	p->deadline = 0;
+	return 0;
+}
+
 static int
 greet(struct control *c, struct peer *p)
 {
 	const struct control_hello h = {.state = c->local->state,
 	    .identity = c->local->identity};
+	int r;
 
 	p->deadline = deadline_in(FRAME_MS);
-	return control_add_hello(&p->out, &h);
+	r = control_add_hello(&p->out, &h);
+	return r == 0 ? send_some(p) : r;
 }
 
 /* Takes fd over. */
@@ -190,24 +210,6 @@ add_peer(struct control *c, int fd)
 		peer_free(c, p);
 	else
 		c->peers[c->n++] = p;
-}
-
-/* 0: goes on; -errno: it is over. */
-static int
-send_some(struct peer *p)
-{
-	ssize_t n = send(p->fd, p->out.s + p->sent, p->out.len - p->sent,
-	    MSG_NOSIGNAL | MSG_DONTWAIT);
-
-	if (n < 0)
-		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-	p->sent += (size_t)n;
-	if (p->sent < p->out.len)
-		return 0;
-	str_fini(&p->out);
-	p->sent = 0;
-	p->deadline = 0;
-	return 0;
 }
 
 /* How much more the request needs that has begun; 0: it is there. */
@@ -246,7 +248,8 @@ take_request(struct control *c, struct peer *p)
 	p->in = NULL;
 	p->have = p->room = 0;
 	p->deadline = deadline_in(FRAME_MS);
-	return r;
+	/* At once: what the next one asks for may take longer than that. */
+	return r == 0 ? send_some(p) : r;
 }
 
 static int
