@@ -230,6 +230,20 @@ end_forget(struct draft *d)
 	draft_thaw(d);
 }
 
+/* Who forgot another snapshot beside this may have left the draft this one. */
+static void
+leave(struct draft *d, int64_t time)
+{
+	{
+		LOCK(&d->lock);
+		if (d->removed || base_time(d->base) != time || d->changed ||
+		    d->unsettled || is_open(d))
+			return;
+		d->frozen++;
+	}
+	end_forget(d);
+}
+
 static bool
 is_latest(struct drafts *ds, const struct group_name *g, int64_t time)
 {
@@ -259,6 +273,8 @@ drafts_forget(struct drafts *ds, const struct group_name *g, int64_t time)
 	r = repo_forget(ds->repo, g, time);
 	if (view > 0)
 		end_forget(d);
+	else if (d != NULL && r == 0)
+		leave(d, time);
 	return r;
 }
 
