@@ -121,11 +121,14 @@ on_refused(void *arg, const char *key, const char *why)
 /*
  * Whether it is certain that the store does nothing more of it: it answered
  * the first try, or refused all of it.  -EIO for some keys is an answer; for
- * all of them it could be anything.
+ * all of them it could be anything.  Of many requests an error is the first
+ * one's, and another may have had no answer.
  */
 static bool
 is_answered(const struct gc_batch *b, int r, uint64_t retries)
 {
+	if (r < 0 && b->g->o->single_deletes)
+		return false;
 	switch (r) {
 	case 0:
 		return retries == 0;

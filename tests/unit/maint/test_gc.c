@@ -607,6 +607,28 @@ test_single_deletes(void **state)
 	assert_int_equal(w->res.removed, 350);
 }
 
+/* Of many requests the first error is told, which another that had no answer
+ * may hide behind. */
+static void
+test_single_no_answer(void **state)
+{
+	struct gc_world *w = *state;
+	struct digest d = gc_digest(20);
+	uint64_t hold, begin;
+
+	put_chunks(w, 0, 50);
+	w->o.cutoff = 0;
+	w->o.single_deletes = true;
+	w->f->fail_delete = -EACCES;
+	guard_set_grace(w->guard, 300);
+	begin = clock_mono_ms();
+	assert_int_equal(gc_world_run(w), -EACCES);
+	hold = guard_hold(w->guard);
+	assert_int_equal(guard_mark(w->guard, &d), 0);
+	assert_true(clock_mono_ms() - begin >= 300);
+	guard_release(w->guard, hold);
+}
+
 #define MEM(fn) cmocka_unit_test_setup_teardown(fn, setup_mem, teardown)
 
 int
@@ -633,6 +655,7 @@ main(void)
 		MEM(test_spared),
 		MEM(test_zero_chunk),
 		MEM(test_single_deletes),
+		MEM(test_single_no_answer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
