@@ -257,7 +257,7 @@ def journal_points():
         n += 1
 
 
-def request_points(action):
+def request_points(action, step=1):
     def option(site, n):
         path = os.path.join(site.dir, "faults")
         with open(path, "w") as f:
@@ -267,7 +267,7 @@ def request_points(action):
     n = 0
     while True:
         yield lambda site, n=n: option(site, n)
-        n += 1
+        n += step
 
 
 @pytest.mark.timeout(600)
@@ -288,7 +288,10 @@ def test_requests_directory(tmp, action):
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("action", ["kill", "kill-after"])
 def test_requests_bucket(tmp, new_bucket, action):
+    # What is dead before a request is sent was mostly seen dead after the one
+    # before it.
+    step = 1 if action == "kill-after" else 3
     died = die_everywhere(Places(tmp, new_bucket({}, "none")),
-                          request_points(action))
+                          request_points(action, step))
     print(f"{died} deaths: {action}, bucket")
-    assert died >= 60
+    assert died >= 60 // step

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -217,9 +216,13 @@ mortal_quiet(struct mortal *w)
 	for (;;) {
 		uploads_stats(w->uploads, &s);
 		waiting = mortal_waiting(w);
-		if (s.in_flight <= waiting + w->joined(w))
+		/* Others can only queue behind those. */
+		if (waiting == MORTAL_PUTTERS)
 			return;
-		sched_yield();
+		if (s.in_flight <= waiting + w->joined(w) +
+		    guard_waiting(w->guard))
+			return;
+		usleep(20);
 	}
 }
 

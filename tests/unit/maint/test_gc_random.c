@@ -204,7 +204,7 @@ bring(struct writer *w, const char *const *doomed, size_t n_doomed)
 	b->len = strlen(text);
 	w->n++;
 	/* One putter has to be free. */
-	if (mortal_waiting(&r->m) == MORTAL_PUTTERS - 1)
+	if (mortal_waiting(&r->m) >= MORTAL_PUTTERS - 1)
 		mortal_let(&r->m, 1);
 	mortal_quiet(&r->m);
 	if (uploads_add(r->m.uploads, b, NULL, &it->up) < 0) {
@@ -475,7 +475,9 @@ between(struct mortal *m, const char *const *doomed, size_t n)
 		collect_step(r);
 	if (!by_us)
 		return;
-	for (unsigned i = chance_below(luck(r), 6); i > 0; i--)
+	/* Who waits for this delete can only go on when this has returned. */
+	for (unsigned i = chance_below(luck(r), 6);
+	    i > 0 && guard_waiting(m->guard) == 0; i--)
 		any_step(r, doomed, n);
 }
 
