@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -23,6 +24,8 @@
 
 #define KEY ".pbs3fs/state"
 #define FILE_NAME "state"
+#define NUMBER_NAME "number"	/* in the state directory itself */
+#define NUMBER_TEXT_MAX 32
 #define TEXT_MAX 16384
 #define TIMEOUT_MS 60000
 #define HOST_MAX 255
@@ -199,21 +202,71 @@ own_host(char out[HOST_MAX + 1])
 	return 0;
 }
 
+/*
+ * The number is in the directory as well.  One that lacks it is not what it
+ * was: it was removed, or its file system is not there.  If that comes back,
+ * its list of chunks must not count, for meanwhile some may have been deleted.
+ */
+static bool
+has_number(const char *path, uint64_t number)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_(buf_unrefp) struct buf *b = NULL;
+	char text[NUMBER_TEXT_MAX];
+	int n = snprintf(text, sizeof(text), "%llu\n",
+	    (unsigned long long)number);
+
+	return fd >= 0 &&
+	    io_read_file(fd, NUMBER_NAME, NUMBER_TEXT_MAX, &b) == 0 &&
+	    b->len == (size_t)n && memcmp(b->data, text, b->len) == 0;
+}
+
+static int
+write_number(const char *path, uint64_t number)
+{
+	_cleanup_close_ int fd = -1;
+	char text[NUMBER_TEXT_MAX];
+	struct iovec iov = {.iov_base = text};
+	int r;
+
+	iov.iov_len = (size_t)snprintf(text, sizeof(text), "%llu\n",
+	    (unsigned long long)number);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	r = fd < 0 ? -errno :
+	    io_replace(fd, NUMBER_NAME, &iov, 1, 0600, IO_SYNC);
+	/* Who needs the directory and has no place for it is told so. */
+	return r == -ENOENT || r == -ENOTDIR ? 0 : r;
+}
+
+static int
+renumber(struct store *s, int dir, const struct claim_opts *o,
+    const struct claim_state *old, const char *host, uint64_t *ret_number)
+{
+	uint64_t number = (uint64_t)MAX(clock_real_s(), 1);
+	int r;
+
+	*ret_number = MAX(number, old->number + 1);
+	r = write_state(s, dir, host, o, *ret_number);
+	if (r < 0)
+		return r;
+	r = write_number(o->state, *ret_number);
+	if (r < 0)
+		log_err("%s: cannot write into state directory %s: %s",
+		    o->name, o->state, strerror(-r));
+	return r;
+}
+
 static int
 replace(struct store *s, int dir, const struct claim_opts *o,
     const struct claim_state *old, const char *host, uint64_t *ret_number)
 {
-	uint64_t number = (uint64_t)MAX(clock_real_s(), 1);
 	int r = 0;
 
 	/* Of another host's nothing can be known here; whether that may write
 	 * is for the marker to say. */
 	if (old->host != NULL && claim_marker_same_host(old->host, host))
 		r = check_other(old, o);
-	if (r < 0)
-		return r;
-	*ret_number = MAX(number, old->number + 1);
-	return write_state(s, dir, host, o, *ret_number);
+	return r < 0 ? r : renumber(s, dir, o, old, host, ret_number);
 }
 
 /* By whatever name, also if it is not there yet. */
@@ -241,11 +294,12 @@ claim_state_take(struct store *s, int dir, const struct claim_opts *o,
 		r = read_state(s, dir, &old);
 	if (r < 0)
 		return r;
-	if (old.host != NULL && claim_marker_same_host(old.host, host) &&
-	    is_same_dir(old.path, o->state))
-		*ret_number = old.number;
-	else
+	*ret_number = old.number;
+	if (old.host == NULL || !claim_marker_same_host(old.host, host) ||
+	    !is_same_dir(old.path, o->state))
 		r = replace(s, dir, o, &old, host, ret_number);
+	else if (!has_number(o->state, old.number))
+		r = renumber(s, dir, o, &old, host, ret_number);
 	claim_state_fini(&old);
 	return r;
 }
