@@ -409,8 +409,8 @@ check_state(struct store *s, const char *base)
 	    "{\"host\":\"a\",\"state\":\"relative\",\"number\":1}",
 	    "{\"host\":\"a\",\"state\":\"/x\",\"number\":0}",
 	    "{\"host\":\"other\",\"state\":\"/x\",\"number\":7}",
-	    "{\"host\":\"other\",\"state\":\"/x\","
-	    "\"number\":9223372036854775807}"};
+	    ("{\"host\":\"other\",\"state\":\"/x\","
+	     "\"number\":9223372036854775807}")};
 	char one[128], two[128], again[128], path[192], other[192];
 	char a[192], b[192], moved[192];
 
