@@ -154,7 +154,7 @@ static int
 scan_slot(void *arg, int dir, const struct dirent *e)
 {
 	struct scanning *s = arg;
-	const char *why;
+	const char *why = NULL;
 	int r = -EBADMSG;
 
 	if (!state_parse_slot(e->d_name, &s->slot))
