@@ -314,13 +314,16 @@ directory(char base[192])
 static void
 a_directory_is_locked_against_collection(void **state)
 {
+	/* Static, so that a child has not lost them when it exits. */
+	static struct store *s;
+	static struct claim *c;
 	struct claim_opts o = opts();
-	struct claim *c, *d = NULL;
+	struct claim *d = NULL;
 	char base[192], path[256];
-	struct store *s = directory(base);
 	int fd;
 
 	(void)state;
+	s = directory(base);
 	o.base = base;
 	assert_int_equal(claim_take(s, &o, &c), 0);
 	assert_string_equal(claim_generation(c), "dir");
@@ -541,14 +544,16 @@ a_state_directory_is_one_programs(void **state)
 static void
 a_collection_has_the_directory_alone(void **state)
 {
+	/* Static, so that a child has not lost them when it exits. */
+	static struct store *s;
+	static struct claim *c;
 	struct claim_opts o = opts();
-	struct claim *c;
 	char base[192], path[256];
-	struct store *s = directory(base);
 	struct flock l = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
 	int fd;
 
 	(void)state;
+	s = directory(base);
 	o.base = base;
 	assert_int_equal(claim_take(s, &o, &c), 0);
 	/* Those of ours go on, whenever they began. */

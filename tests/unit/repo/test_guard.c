@@ -569,7 +569,7 @@ a_damaged_file_makes_all_wait(void **state)
 {
 	const char *path = scratch_path(*state, "guard");
 	struct digest v[3] = {nth(1), nth(2), nth(3)};
-	uint8_t good[16 + 4 * DIGEST_LEN], bad[sizeof(good) + 1];
+	uint8_t good[16 + 4 * DIGEST_LEN], bad[sizeof(good) + 1] = {0};
 	struct digest *got;
 	size_t n;
 	int fd;
