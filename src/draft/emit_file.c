@@ -54,7 +54,7 @@ emit_inject(struct emit *em, struct stream_writer *w,
 
 	/* Somebody has tried to read it. */
 	if (damage_has_chunk(repo_damage(em->d->all->repo), digest)) {
-		known_remove(uploads_known(em->uploads), digest);
+		known_doubt(uploads_known(em->uploads), digest);
 		return -ENOENT;
 	}
 	/* A cut for nothing would leave a small chunk. */
