@@ -46,6 +46,12 @@ digest_eq(const struct digest *a, const struct digest *b)
 	return memcmp(a->b, b->b, DIGEST_LEN) == 0;
 }
 
+int
+digest_cmp(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct digest));
+}
+
 const char *
 digest_hex(const struct digest *d, char buf[DIGEST_HEX_LEN + 1])
 {

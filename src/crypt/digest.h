@@ -17,6 +17,8 @@ struct digest {
 /** digest_of(p, len): SHA-256 of the bytes.  Cannot fail. */
 struct digest digest_of(const void *p, size_t len);
 bool digest_eq(const struct digest *a, const struct digest *b);
+/** digest_cmp(a, b): of two struct digest, for qsort and bsearch as well. */
+int digest_cmp(const void *a, const void *b);
 
 /** digest_hex(d, buf): buf has DIGEST_HEX_LEN + 1 bytes; returns it. */
 const char *digest_hex(const struct digest *d, char buf[DIGEST_HEX_LEN + 1]);

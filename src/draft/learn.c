@@ -32,21 +32,6 @@ struct learn {
 	bool started;
 };
 
-static bool
-has_chunks(const struct tree_file *f)
-{
-	switch (archive_kind(f->name)) {
-	case ARCHIVE_FIXED:
-	case ARCHIVE_DYNAMIC:
-	case ARCHIVE_PXAR:
-	case ARCHIVE_MPXAR:
-	case ARCHIVE_PPXAR:
-		return true;
-	default:
-		return false;
-	}
-}
-
 /*
  * Once garbage was collected, or if the tree is of an earlier time, it is not
  * enough: a snapshot may have been taken away since, and its chunks with it.
@@ -78,7 +63,7 @@ learn_files(struct drafts *ds, const struct tree_snap *s, uint64_t era)
 	int r = 0;
 
 	for (size_t i = 0; i < s->n_files && r == 0; i++) {
-		if (!has_chunks(&s->files[i]) ||
+		if (!archive_is_index(s->files[i].name) ||
 		    repo_index(ds->repo, &s->files[i], 0, &x) < 0)
 			continue;
 		r = known_add_index(known, x, era);

@@ -6,12 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-int
-digest_cmp(const void *a, const void *b)
-{
-	return memcmp(a, b, sizeof(struct digest));
-}
-
 static void
 sink(struct digest_merge *m, size_t i)
 {

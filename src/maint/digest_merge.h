@@ -31,9 +31,6 @@ void digest_merge_fini(struct digest_merge *m);	/* zero is allowed */
 /** digest_merge_next(m, ret): ascending, each once; 1 at the end; -errno. */
 int digest_merge_next(struct digest_merge *m, struct digest *ret);
 
-/** digest_cmp(a, b): for qsort and bsearch as well. */
-int digest_cmp(const void *a, const void *b);
-
 /* A piece of memory, told in one go. */
 struct digest_piece {
 	struct digest_list l;	/* first */

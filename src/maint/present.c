@@ -50,24 +50,6 @@ present_list(struct store *s, struct known *k, const atomic_bool *stop,
 	return r;
 }
 
-static bool
-is_index(const char *name)
-{
-	switch (archive_kind(name)) {
-	case ARCHIVE_FIXED:
-	case ARCHIVE_DYNAMIC:
-	case ARCHIVE_PXAR:
-	case ARCHIVE_MPXAR:
-	case ARCHIVE_PPXAR:
-		return true;
-	case ARCHIVE_BLOB:
-	case ARCHIVE_MANIFEST:
-	case ARCHIVE_OTHER:
-		break;
-	}
-	return false;
-}
-
 static uint64_t
 entries_of(const struct tree_group *g)
 {
@@ -75,7 +57,7 @@ entries_of(const struct tree_group *g)
 
 	for (size_t i = 0; i < g->n_snaps; i++)
 		for (size_t j = 0; j < g->snaps[i].n_files; j++)
-			if (is_index(g->snaps[i].files[j].name))
+			if (archive_is_index(g->snaps[i].files[j].name))
 				n += g->snaps[i].files[j].size / ENTRY;
 	return n;
 }

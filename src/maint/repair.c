@@ -14,6 +14,7 @@
 #include "maint/repair_priv.h"
 #include "pbs/index.h"
 #include "pbs/manifest.h"
+#include "pbs/names.h"
 #include "repo/guard.h"
 #include "repo/known.h"
 #include "repo/repo.h"
@@ -27,24 +28,6 @@ repair_event(struct repairer *r, enum repair_event e, const char *what,
 {
 	if (r->o->event != NULL)
 		r->o->event(r->o->arg, e, what, path, text);
-}
-
-static bool
-is_index(const char *name)
-{
-	switch (archive_kind(name)) {
-	case ARCHIVE_FIXED:
-	case ARCHIVE_DYNAMIC:
-	case ARCHIVE_PXAR:
-	case ARCHIVE_MPXAR:
-	case ARCHIVE_PPXAR:
-		return true;
-	case ARCHIVE_BLOB:
-	case ARCHIVE_MANIFEST:
-	case ARCHIVE_OTHER:
-		break;
-	}
-	return false;
 }
 
 /* Its chunks cannot be looked at. */
@@ -122,7 +105,7 @@ look_for(struct repairer *r, const struct tree_snap *s, struct manifest *m,
 
 	if (tree_find_file(s, mf->name) != NULL)
 		return 0;
-	if (!is_index(mf->name))
+	if (!archive_is_index(mf->name))
 		return cannot_read(r, s, mf->name, -ENOENT);
 	f.snap = &s->group->snaps[s - s->group->snaps];
 	return look_at(r, s, m, &f);
@@ -142,7 +125,7 @@ repair_snap(struct repairer *r, const struct tree_snap *s)
 		return cannot_read(r, s, "index.json.blob", err);
 	r->res->snapshots++;
 	for (size_t i = 0; err == 0 && i < s->n_files; i++)
-		if (is_index(s->files[i].name))
+		if (archive_is_index(s->files[i].name))
 			err = look_at(r, s, m, &s->files[i]);
 	for (size_t i = 0; err == 0 && i < m->n_files; i++)
 		err = look_for(r, s, m, &m->files[i]);

@@ -273,12 +273,6 @@ examine(const struct repair_snap *x, const struct each_chunk *e)
 	return remember(r, x->file, w, &f);
 }
 
-static int
-by_digest(const void *a, const void *b)
-{
-	return memcmp(a, b, sizeof(struct digest));
-}
-
 /* Whether it was asked for. */
 static bool
 is_asked(struct repairer *r, const struct digest *d)
@@ -286,7 +280,7 @@ is_asked(struct repairer *r, const struct digest *d)
 	const struct digest *v = r->o->chunks, *hit;
 
 	hit = r->o->n_chunks == 0 ? NULL :
-	    bsearch(d, v, r->o->n_chunks, sizeof(*v), by_digest);
+	    bsearch(d, v, r->o->n_chunks, sizeof(*v), digest_cmp);
 	if (hit == NULL)
 		return false;
 	LOCK(&r->lock);

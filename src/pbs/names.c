@@ -91,6 +91,24 @@ archive_kind(const char *server_name)
 	return ARCHIVE_DYNAMIC;
 }
 
+bool
+archive_is_index(const char *server_name)
+{
+	switch (archive_kind(server_name)) {
+	case ARCHIVE_FIXED:
+	case ARCHIVE_DYNAMIC:
+	case ARCHIVE_PXAR:
+	case ARCHIVE_MPXAR:
+	case ARCHIVE_PPXAR:
+		return true;
+	case ARCHIVE_BLOB:
+	case ARCHIVE_MANIFEST:
+	case ARCHIVE_OTHER:
+		break;
+	}
+	return false;
+}
+
 void
 archive_shown_name(const char *server_name, char *ret)
 {

@@ -45,6 +45,8 @@ enum archive_kind {
 
 /** archive_kind(server_name): by its suffix; ARCHIVE_OTHER if not a safe name. */
 enum archive_kind archive_kind(const char *server_name);
+/** archive_is_index(server_name): whether it refers to chunks. */
+bool archive_is_index(const char *server_name);
 
 /**
  * archive_shown_name(server_name, ret): without .fidx, .didx or .blob, and for

@@ -61,12 +61,6 @@ struct guard {
 	size_t n;
 };
 
-static int
-cmp(const void *a, const void *b)
-{
-	return memcmp(a, b, DIGEST_LEN);
-}
-
 /* With the lock, as all but what is said to be without. */
 static deadline_t
 end_of(const struct guard *g, uint64_t since)
@@ -121,7 +115,7 @@ is_doomed(struct guard *g, const struct digest *d, deadline_t *ret)
 	for (size_t i = g->n; i-- > 0;) {
 		const struct batch *b = g->batches[i];
 
-		if (bsearch(d, b->v, b->n, sizeof(*d), cmp) == NULL)
+		if (bsearch(d, b->v, b->n, sizeof(*d), digest_cmp) == NULL)
 			continue;
 		*ret = b->since != 0 ? end_of(g, b->since) : 0;
 		return true;
@@ -320,7 +314,7 @@ choose(struct guard *g, const struct digest *d, size_t n, bool *spared,
 		if (!spared[i])
 			b->v[b->n++] = d[i];
 	}
-	qsort(b->v, b->n, sizeof(b->v[0]), cmp);
+	qsort(b->v, b->n, sizeof(b->v[0]), digest_cmp);
 	if (b->n > 0)
 		g->batches[g->n++] = b;
 	return 0;
@@ -439,7 +433,8 @@ guard_set_grace(struct guard *g, uint64_t ms)
 	tell(g);
 }
 
-/* It is known no more, once again: who wrote it down may not have got so far. */
+/* It is known no more, once again: who wrote it down may not have come so
+ * far. */
 static int
 load_batches(struct guard *g, const struct digest *v, size_t n)
 {
@@ -460,7 +455,7 @@ load_batches(struct guard *g, const struct digest *v, size_t n)
 		b->since = MAX(clock_mono_ms(), (uint64_t)1);
 		b->n = m;
 		memcpy(b->v, v, m * sizeof(*v));
-		qsort(b->v, m, sizeof(*v), cmp);
+		qsort(b->v, m, sizeof(*v), digest_cmp);
 		g->batches[g->n++] = b;
 	}
 	return 0;
